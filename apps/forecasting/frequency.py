@@ -146,7 +146,9 @@ class Parsed(NamedTuple):
 _ISO = re.compile(r"(?:[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?)?\n)+")
 _WHOLE = re.compile(r"(?:[+-]?[0-9]{1,18}\n)+")
 _CLOCK = r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.0+)?)?)?"
-_YEAR_FIRST = re.compile(rf"(\d{{4}})[-/.](\d{{1,2}})(?:[-/.](\d{{1,2}}))?{_CLOCK}( ?Z| ?[+-]\d{{2}}:?\d{{2}})?", re.ASCII)
+_YEAR_FIRST = re.compile(
+    rf"(\d{{4}})[-/.](\d{{1,2}})(?:[-/.](\d{{1,2}}))?{_CLOCK}( ?Z| ?[+-]\d{{2}}:?\d{{2}})?", re.ASCII
+)
 _YEAR_LAST = re.compile(rf"(\d{{1,2}})[-/.](\d{{1,2}})[-/.](\d{{4}}){_CLOCK}()", re.ASCII)
 _QUARTER = re.compile(r"(\d{4})[- ]?Q([1-4])", re.ASCII)
 
@@ -242,8 +244,8 @@ def join_parts(columns):
     parts = [p.astype(np.int64) for p in parts] + [np.full(len(parts[0]), int(i < 3)) for i in range(len(parts), 6)]
     year, month, day, hour, minute, second = parts
     months = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)
-    valid = (1600 < year) & (year < 2200) & (1 <= month) & (month <= 12) & (1 <= day) & (day <= _month_length(months))
-    valid &= (0 <= hour) & (hour < 24) & (0 <= minute) & (minute < 60) & (0 <= second) & (second < 60)
+    valid = (year > 1600) & (year < 2200) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= _month_length(months))
+    valid &= (hour >= 0) & (hour < 24) & (minute >= 0) & (minute < 60) & (second >= 0) & (second < 60)
     stamps = months.astype("datetime64[s]") + ((day - 1) * 86400 + hour * 3600 + minute * 60 + second)
     return Parsed(stamps, valid, remedy="expected year, month, day, hour … as whole numbers")
 

@@ -1,0 +1,88 @@
+"""App: the record in which an application says what it is. The verbs are functions elsewhere that take one."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+from .config import Preset, did_you_mean
+from .errors import ElmanError, MissingExtra, UsageError
+
+# A module that a stage needs and the base package does not bring, and the extra that does.
+_EXTRAS = {"mido": "midi", "PIL": "image", "jax": "jax"}
+_TRAIN = {"keras", "tensorflow", "matplotlib", "pandas", "statsmodels", "onnxruntime", "tf2onnx", "keras_tuner", "rich"}
+
+
+@dataclass(frozen=True)
+class App:
+    """An application: names, configuration, and its stages by module name, imported when a verb needs them.
+
+    Every application's package has the same files, and core calls these functions of them:
+
+    - `codec`: `Codec.to_json() -> dict`, `Codec.from_json(dict)`. NumPy only.
+    - `data`: `load(config, codec=None) -> data` checks everything before it returns; `data.codec` is fitted on the
+      training split (or the one given), `data.sizes` says how large each split is, `data.train` and `data.validation`
+      are `batching.Source`s.
+    - `model`: `build(config, codec) -> keras.Model`, `loss(config, codec)`, and
+      `signatures(model, config, codec) -> list[Signature]`.
+    - `evaluate`: `calibrate(engine, config, data) -> codec` (after training, on validation data),
+      `evaluate(engine, config, data, ...) -> Evaluation`, `samples(config, data) -> {signature: [inputs]}` (real inputs
+      for parity and quantisation) and `plots(evaluation, directory)`.
+    - `predict`: `predict(engine, config, codec, source, options) -> result`, `write(result, path)`,
+      `summary(result) -> str`, `example(config, data) -> bytes`.
+    """
+
+    name: str
+    summary: str
+    package: str
+    config: type
+    presets: Mapping[str, Preset]
+    default: str
+    """The preset of a bare `elman APP run`."""
+    example_name: str
+    """File name of the example input that every bundle carries."""
+    output_name: str
+    """Default file name of a prediction; its suffix is the format."""
+    predict_options: type
+    """A frozen dataclass of what `predict` takes beside input and output."""
+
+    def stage(self, name: str) -> ModuleType:
+        """The application's module `name`; a missing optional package is named with the extra that brings it."""
+        try:
+            return importlib.import_module(f".{name}", self.package)
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, f"elman {self.name} ({name})") from None
+
+    def preset(self, name: str):
+        """The configuration of preset `name`."""
+        if name not in self.presets:
+            raise UsageError(f"{self.name}: unknown preset '{name}'{did_you_mean(name, self.presets)}")
+        return self.presets[name].config
+
+    def train(self, config=None, out=None, **options):
+        """Trains and returns the `Run`; see `verbs.train`."""
+        from .verbs import train
+
+        return train(self, config, out, **options)
+
+    def run(self, config=None, out=None, **options):
+        """Trains, evaluates, exports and reports; returns the `Run`; see `verbs.run`."""
+        from .verbs import run
+
+        return run(self, config, out, **options)
+
+    def open(self, path, engine: str | None = None):
+        """A run directory or a bundle, ready to predict and to be evaluated; see `opened.Opened`."""
+        from .opened import open_model
+
+        return open_model(self, path, engine)
+
+
+def missing_extra(error: ModuleNotFoundError, what: str) -> ElmanError:
+    """The error to show for a package that is not installed; errors of our own modules pass through."""
+    package = (error.name or "").split(".")[0]
+    if package in _EXTRAS:
+        return MissingExtra(what, _EXTRAS[package])
+    if package in _TRAIN:
+        return MissingExtra(what, "train")
+    raise error

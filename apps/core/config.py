@@ -1,0 +1,98 @@
+"""Configuration: one frozen dataclass per application, written as JSON, shown as options by the command line."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from .errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What training needs in every application; an application's Config extends it."""
+
+    seed: int = 0
+    """Seeds the weights, the order of the data, dropout and sampling."""
+    epochs: int = 30
+    """At most this many passes over the training windows."""
+    batch_size: int = 64
+    """Sequences per step."""
+    learning_rate: float = 1e-3
+    """Adam's step size, the peak of the schedule."""
+    schedule: Literal["constant", "cosine", "decay"] = "constant"
+    """How the learning rate changes: not at all, down to zero along a cosine, or by a factor every epoch."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from zero."""
+    decay: float = 0.8
+    """The factor per epoch of `--schedule decay`."""
+    decay_after: int = 3
+    """`--schedule decay` starts after this many epochs."""
+    clip_norm: float = 1.0
+    """Gradients are scaled down to this global norm; 0 switches clipping off."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW); 0 is plain Adam."""
+    average: float = 0.0
+    """Momentum of an exponential average of the weights that is evaluated and kept; 0 switches it off."""
+    patience: int = 5
+    """Stop after this many epochs without a better validation score; 0 never stops early."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named configuration with what it is for."""
+
+    summary: str
+    config: Any
+
+
+def to_json(config) -> dict:
+    """The configuration as JSON values (tuples become lists)."""
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def _plain(value):
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def from_json(cls: type, values: dict, *, where: str = "config"):
+    """The configuration from JSON values; unknown fields and wrong types are refused by name."""
+    if not isinstance(values, dict):
+        raise UsageError(f"{where}: expected a JSON object of fields, received {type(values).__name__}")
+    hints = get_type_hints(cls)
+    for name in values:
+        if name not in hints:
+            raise UsageError(f"{where}: unknown field '{name}'{did_you_mean(name, hints)}")
+    return cls(**{name: _typed(value, hints[name], f"{where}: {name}") for name, value in values.items()})
+
+
+def _typed(value, hint, where: str):
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        if value not in args:
+            raise UsageError(f"{where}: expected one of {', '.join(map(str, args))}; received {value!r}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _typed(value, next(a for a in args if a is not type(None)), where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise UsageError(f"{where}: expected a list, received {value!r}")
+        return tuple(_typed(v, args[0], where) for v in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise UsageError(f"{where}: expected {hint.__name__}, received {value!r}")
+    return value
+
+
+def require(condition: bool, message: str) -> None:
+    """For a Config's __post_init__: a wrong value is a wrong call."""
+    if not condition:
+        raise UsageError(message)
+
+
+def did_you_mean(name: str, names) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(names))}"

@@ -1,0 +1,75 @@
+"""The run directory: everything that one training leaves, and nothing half-written."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import from_json, to_json
+from .errors import ElmanError, UsageError
+from .files import read_json, write_json
+
+BUNDLE = "bundle"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory: `config.json codec.json model.keras history.csv metrics.json report.md plots/ bundle/`."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> dict:
+        return read_json(self.path / "metrics.json")
+
+    def config(self, app):
+        """The application's configuration that the run was trained with."""
+        saved = read_json(self.path / "config.json")
+        if saved.get("application") != app.name:
+            raise ElmanError(f"{self.path}: a run of '{saved.get('application')}', not of '{app.name}'")
+        return from_json(app.config, saved["config"], where=str(self.path / "config.json"))
+
+    def codec(self, app):
+        return app.stage("codec").Codec.from_json(read_json(self.path / "codec.json"))
+
+    def model(self):
+        """The trained Keras model (loaded in safe mode: no code from the file runs)."""
+        import keras
+
+        from elman import layers  # noqa: F401  (registers the cells and layers)
+
+        path = self.path / "model.keras"
+        if not path.exists():
+            raise ElmanError(f"{self.path}: no model.keras; was the training finished? go on with --resume")
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+    def write_metrics(self, **values) -> None:
+        """Adds to metrics.json."""
+        path = self.path / "metrics.json"
+        write_json(path, {**(read_json(path) if path.exists() else {}), **values})
+
+
+def default_out(app) -> Path:
+    return Path("runs") / app.name / time.strftime("%Y%m%d-%H%M%S")
+
+
+def start(app, config, out: Path | None, *, resume: bool = False, overwrite: bool = False) -> Run:
+    """Makes the run directory, or opens it to resume; an existing one is refused otherwise."""
+    path = Path(out) if out else default_out(app)
+    if resume:
+        if not (path / "config.json").exists():
+            raise UsageError(f"--resume: {path} is not a run directory (no config.json)")
+        saved = Run(path).config(app)
+        if saved != config:
+            changed = [k for k, v in to_json(config).items() if to_json(saved)[k] != v]
+            raise UsageError(f"--resume: {path} was trained with another config; these differ: {', '.join(changed)}")
+        return Run(path)
+    if path.exists():
+        if not overwrite:
+            raise UsageError(f"--out {path} exists; choose another, or use --resume or --overwrite")
+        if path.is_file() or (any(path.iterdir()) and not (path / "config.json").exists()):
+            raise UsageError(f"--overwrite: {path} is not a run directory; it is left as it is")
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    write_json(path / "config.json", {"application": app.name, "config": to_json(config)})
+    return Run(path)

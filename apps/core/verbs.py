@@ -1,0 +1,178 @@
+"""The verbs, written once: functions that take an App. The command line and notebooks call these."""
+
+import time
+from pathlib import Path
+
+from .app import App, missing_extra
+from .config import to_json
+from .errors import UsageError
+from .files import write_json
+from .run import BUNDLE, Run
+from .run import start as start_run
+
+
+def train(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet=True) -> Run:
+    """Trains a model into a run directory.
+
+    The data are checked whole before the directory is made. `resume` goes on from the last epoch of `out`.
+    """
+    return _train(app, config, out, resume, overwrite, quiet)[0]
+
+
+def _train(app, config, out, resume, overwrite, quiet):
+    config = config if config is not None else app.preset(app.default)
+    data = app.stage("data").load(config)
+    try:
+        from . import training
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, f"elman {app.name} train") from None
+    import keras
+
+    from .opened import open_run
+    from .report import plot_history
+
+    run = start_run(app, config, out, resume=resume, overwrite=overwrite)
+    for warning in data.warnings:
+        _say(f"warning: {warning}", quiet)
+    began = time.perf_counter()
+    keras.utils.set_random_seed(config.seed)
+    model_stage = app.stage("model")
+    model = model_stage.build(config, data.codec)
+    fitted = training.fit(
+        model,
+        config,
+        model_stage.loss(config, data.codec),
+        data.train,
+        data.validation,
+        run.path,
+        rows=data.rows_per_epoch,
+        resume=resume,
+        quiet=quiet,
+    )
+    model.save(run.path / "model.keras")
+    write_json(run.path / "codec.json", data.codec.to_json())
+    opened = open_run(app, run, model)
+    codec = app.stage("evaluate").calibrate(opened.engine, config, data)
+    write_json(run.path / "codec.json", codec.to_json())
+    plot_history(fitted.history, run.path / "plots")
+    run.write_metrics(
+        application=app.name,
+        data=data.description,
+        license=data.license,
+        sizes=data.sizes,
+        seed=config.seed,
+        epochs=len(fitted.history),
+        best_epoch=fitted.best_epoch,
+        stopped=fitted.reason,
+        parameters=model.count_params(),
+        machine=training.describe_machine(),
+        seconds={"training": round(sum(row["seconds"] for row in fitted.history), 1)},
+    )
+    _say(f"trained {len(fitted.history)} epochs in {time.perf_counter() - began:.0f} s: {fitted.reason}", quiet)
+    return run, data, open_run(app, run, model), model
+
+
+def evaluate(app: App, path, *, data=None, engine=None, out=None, quiet=True, **options) -> dict:
+    """Scores a run or a bundle: its own test split, or any data of the application's formats.
+
+    Without `data`, a run's metrics.json and plots are written. Returns the metrics; `out` names a JSON file for them.
+    """
+    from .opened import open_model
+
+    began = time.perf_counter()
+    opened = open_model(app, path, engine)
+    result = opened.evaluate(data, quiet=quiet, **options)
+    metrics = {**result.to_json(), "engine": opened.engine.name, "seconds": round(time.perf_counter() - began, 1)}
+    if out is not None:
+        write_json(Path(out), metrics)
+    if data is None and out is None and opened.engine.name == "keras":
+        _keep(app, Run(opened.path), result, began)
+    return metrics
+
+
+def _keep(app: App, run: Run, result, began: float) -> None:
+    seconds = {**run.metrics["seconds"], "evaluation": round(time.perf_counter() - began, 1)}
+    run.write_metrics(**result.to_json(), seconds=seconds)
+    app.stage("evaluate").plots(result, run.path / "plots")
+
+
+def export(app: App, path, *, quiet=True) -> Path:
+    """Writes the bundle of a run, every container compared with Keras; returns its path."""
+    from .opened import open_run
+
+    run = Run(Path(path))
+    config = run.config(app)
+    data = app.stage("data").load(config, codec=run.codec(app))
+    try:
+        model = run.model()
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, f"elman {app.name} export") from None
+    _export(app, run, open_run(app, run, model), model, data, quiet)
+    return run.path / BUNDLE
+
+
+def _export(app, run, opened, model, data, quiet) -> dict:
+    try:
+        from .export.build import build
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, f"elman {app.name} export") from None
+    return build(app, opened, model, data, run.path / BUNDLE, quiet=quiet)
+
+
+def run(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet=True) -> Run:
+    """Trains, evaluates against baselines, exports with parity, measures latency, and writes the report."""
+    from . import benchmark
+    from .report import write_report
+
+    done, data, opened, model = _train(app, config, out, resume, overwrite, quiet)
+    began = time.perf_counter()
+    result = app.stage("evaluate").evaluate(opened.engine, opened.config, data, quiet=quiet)
+    _keep(app, done, result, began)
+    began = time.perf_counter()
+    parity = _export(app, done, opened, model, data, quiet)
+    latency = benchmark.measure(app, done.path, seconds=0.2)
+    seconds = {**done.metrics["seconds"], "export": round(time.perf_counter() - began, 1)}
+    done.write_metrics(
+        seconds=seconds, latency=latency, peak_megabytes=round(benchmark.peak_megabytes()), bundle=parity["quantisation"]
+    )
+    write_report(app, done, parity=parity, latency=latency)
+    return done
+
+
+def predict(app: App, path, *, source=None, example=False, out=None, engine=None, threads=1, options=None):
+    """Predicts with a run or a bundle; `out` names the file, its suffix the format."""
+    from .opened import open_model
+
+    if (source is None) != example:
+        raise UsageError("give either --input FILE or --example")
+    return open_model(app, path, engine, threads).predict(source, out, options)
+
+
+def summary(run: Run) -> str:
+    """What a finished run has to say, in a few lines."""
+    from .report import metrics_table
+
+    metrics = run.metrics
+    lines = [f"{run.path}: {metrics['data']}", *metrics.get("notes", [])]
+    if "model" in metrics:
+        lines.insert(1, metrics_table(metrics))
+    fast = [r for r in metrics.get("latency", []) if r["engine"] in ("litert", "litert-int8", "onnx", "keras model.predict")]
+    lines += [f"{r['signature']} on {r['engine']}: {r['median_ms']:.2f} ms, {r['bytes'] / 1e3:,.0f} kB" for r in fast]
+    if "bundle" in metrics:
+        lines.append(f"bundle: {run.path / BUNDLE} (recommended: {metrics['bundle']['recommended']})")
+    return "\n".join(lines)
+
+
+def describe(app: App) -> str:
+    """Presets and their purpose."""
+    return "\n".join(f"  {name:18} {preset.summary}" for name, preset in app.presets.items())
+
+
+def _say(text: str, quiet: bool) -> None:
+    if not quiet:
+        print(text, flush=True)
+
+
+def config_json(config) -> dict:
+    """The configuration as `--config FILE.json` takes it."""
+    return to_json(config)
