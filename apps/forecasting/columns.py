@@ -19,25 +19,22 @@ class Faults:
     """Collects the faults of one file, so that a single error reports them all."""
 
     def __init__(self, name):
-        self.name, self.lines = name, []
+        self.name, self.kinds = name, []
 
     def add(self, what, remedy, examples=()):
         """Adds one kind of fault: what was found, examples of it, and what to do."""
-        shown = first(examples)
-        self.lines.append(f"- {what}{': ' + shown if shown else ''}. {remedy.rstrip('.')}.")
+        self.kinds.append((what, remedy.rstrip("."), list(itertools.islice(examples, 4))))
 
     def check(self):
-        """Raises one DataError for all faults so far; at most twelve lines of 80 columns."""
-        if not self.lines:
+        """Raises one DataError for all faults so far, with fewer examples where it would pass a dozen lines."""
+        if not self.kinds:
             return
-        lines = [f"{self.name} cannot be used:"]
-        for k, line in enumerate(self.lines):
-            wrapped = textwrap.wrap(line, 80, subsequent_indent="  ")[:4]
-            if len(lines) + len(wrapped) > 11 and k:
-                lines.append(f"- and {len(self.lines) - k} more kinds of fault.")
+        for shown in (3, 1):
+            texts = [f"- {what}{': ' * bool(few)}{first(few, shown)}. {remedy}." for what, remedy, few in self.kinds]
+            lines = [line for text in texts for line in textwrap.wrap(text, 80, subsequent_indent="  ")]
+            if len(lines) < 12:
                 break
-            lines += wrapped
-        raise DataError("\n".join(lines))
+        raise DataError("\n".join([f"{self.name} cannot be used:", *lines]))
 
 
 class Columns(NamedTuple):
@@ -52,27 +49,37 @@ class Columns(NamedTuple):
         return (f"row {self.rows[i]} has {str(self.columns[column][i])[:40]!r}" for i in where)
 
 
-def first(examples, count=3):
-    """The first few of many examples in a line."""
-    shown = list(itertools.islice(examples, count + 1))
-    return "; ".join(shown[:count]) + ("; …" if len(shown) > count else "")
+def first(examples, shown=3):
+    """The first few of many examples, in a line."""
+    few = list(itertools.islice(examples, shown + 1))
+    return "; ".join(few[:shown]) + ("; …" if len(few) > shown else "")
+
+
+def count(things, noun):
+    """How many: `1 cell`, `3 cells`."""
+    return f"{len(things):,} {noun}{'s' * (len(things) != 1)}"
+
+
+def wrapped(text):
+    """A DataError for a terminal of 80 columns."""
+    return DataError(textwrap.fill(text, 80))
 
 
 def read_rows(path):
     """The records of a CSV file (comma, semicolon or tab) and their line numbers; blank lines are passed over."""
     data = path.read_bytes()
     if not data.strip():
-        raise DataError(f"{path.name} is empty: expected a header line and a row per stamp.")
+        raise wrapped(f"{path.name} is empty: expected a header line and a row per stamp.")
     wrong = f"{path.name} is not text: {{}}. Expected CSV in UTF-8, or Parquet; save a spreadsheet as CSV UTF-8."
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         at = f"byte {error.start:,} is 0x{data[error.start]:02x}, in line {line:,}"
-        raise DataError(wrong.format(at)) from None
+        raise wrapped(wrong.format(at)) from None
     control = re.search(r"[\x00-\x08\x0e-\x1f]", text)
     if control:
-        raise DataError(wrong.format(f"it holds a control character ({control[0]!r})"))
+        raise wrapped(wrong.format(f"it holds a control character ({control[0]!r})"))
     header = text.lstrip().partition("\n")[0]
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), skipinitialspace=True, strict=True
@@ -80,7 +87,7 @@ def read_rows(path):
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise DataError(f"{path.name}: line {reader.line_num:,} is not CSV ({error}). Check its quotes.") from None
+        raise wrapped(f"{path.name}: line {reader.line_num:,} is not CSV ({error}). Check its quotes.") from None
     lines = [i for i, row in enumerate(rows, 1) if row and (row[0] or any(row))]
     return [rows[i - 1] for i in lines], np.array(lines)
 
@@ -93,12 +100,12 @@ def from_rows(name, rows, lines, faults):
         faults.add("the header repeats a column", "Give each column its own name", map(repr, twice))
         faults.check()
     if len(rows) == 1:
-        raise DataError(f"{name} has a header but no rows: expected a row per stamp.")
+        raise wrapped(f"{name} has a header but no rows: expected a row per stamp.")
     width = len(header)
     wrong = [i for i in range(1, len(rows)) if len(rows[i]) != width]
     if wrong:
         faults.add(
-            f"{len(wrong):,} rows do not have the {width} cells of the header",
+            f"{count(wrong, 'row')} without the {width} cells of the header",
             "Check separators and quotes",
             (f"row {lines[i]} has {len(rows[i])}" for i in wrong),
         )
@@ -120,11 +127,11 @@ def read_parquet(path):
     try:
         frame = pd.read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path.name} is not a Parquet file: {str(error).splitlines()[0][:100]}") from None
+        raise wrapped(f"{path.name} is not a Parquet file: {str(error).splitlines()[0][:100]}") from None
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     if not len(frame):
-        raise DataError(f"{path.name} has no rows: expected a row per stamp.")
+        raise wrapped(f"{path.name} has no rows: expected a row per stamp.")
     columns = {str(name): _plain(frame[name], pd) for name in frame}
     return Columns(path.name, columns, np.arange(1, len(frame) + 1))
 

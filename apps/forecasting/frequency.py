@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.errors import UsageError
+
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86400, "W": 604800}
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
 _ALIASES = {
@@ -46,7 +48,7 @@ class Frequency:
         match = re.fullmatch(r"(\d*) ?([A-Za-z]*)(-[A-Z]{3})?", str(text).strip())
         count, name = (int(match[1] or 1), match[2]) if match else (0, "")
         if not count or name not in (_ALIASES if match[1] == "" else {"", *_ALIASES}):
-            raise ValueError(f"expected a frequency ({FREQUENCIES}), received {text!r}")
+            raise UsageError(f"expected a frequency ({FREQUENCIES}), received {text!r}")
         if not name:
             return cls("i", count)
         unit = _ALIASES[name]
@@ -146,9 +148,8 @@ class Parsed(NamedTuple):
 _ISO = re.compile(r"(?:[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?)?\n)+")
 _WHOLE = re.compile(r"(?:[+-]?[0-9]{1,18}\n)+")
 _CLOCK = r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.0+)?)?)?"
-_YEAR_FIRST = re.compile(
-    rf"(\d{{4}})[-/.](\d{{1,2}})(?:[-/.](\d{{1,2}}))?{_CLOCK}( ?Z| ?[+-]\d{{2}}:?\d{{2}})?", re.ASCII
-)
+_ZONE = r" ?(Z|[+-]\d{2}:?\d{2})?"
+_YEAR_FIRST = re.compile(rf"(\d{{4}})[-/.](\d{{1,2}})(?:[-/.](\d{{1,2}}))?{_CLOCK}{_ZONE}", re.ASCII)
 _YEAR_LAST = re.compile(rf"(\d{{1,2}})[-/.](\d{{1,2}})[-/.](\d{{4}}){_CLOCK}()", re.ASCII)
 _QUARTER = re.compile(r"(\d{4})[- ]?Q([1-4])", re.ASCII)
 
@@ -202,7 +203,7 @@ def _parse_each(texts):
     stamps = np.array([s or 0 for s in seconds], np.int64).astype("datetime64[s]")
     if day_first and order is None:
         return Parsed(stamps, valid, remedy="day and month cannot be told apart: write the year first, 2020-01-31")
-    zoned = any(m and m[7] and m[7].strip() != "Z" for m in map(_YEAR_FIRST.fullmatch, known))
+    zoned = any(m and m[7] and m[7] != "Z" for m in map(_YEAR_FIRST.fullmatch, known))
     notes = ["dates were read as " + ("day/month/year" if order == (3, 2, 1) else "month/day/year")] if order else []
     return Parsed(stamps, valid, "; ".join(notes + ["times were turned into UTC"] * zoned))
 
@@ -226,8 +227,8 @@ def _one(text, order):
     except ValueError:
         return None
     seconds = (stamp - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(seconds=1)
-    if zone and zone.strip() != "Z":
-        sign, digits = zone.strip()[0], zone.strip()[1:].replace(":", "")
+    if zone and zone != "Z":
+        sign, digits = zone[0], zone[1:].replace(":", "")
         seconds -= int(sign + "1") * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
     return seconds
 

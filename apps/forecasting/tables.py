@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..core.errors import DataError
-from .columns import MISSING, Columns, Faults, first, is_parquet, labels, load, numbers, read_rows
+from ..core.errors import UsageError
+from .columns import MISSING, Columns, Faults, count, first, is_parquet, labels, load, numbers, read_rows, wrapped
 from .frequency import Frequency, format_stamps, infer, join_parts, parse_stamps
 
 M4_SEASONS = {"Hourly": 24, "Daily": 1, "Weekly": 1, "Monthly": 12, "Quarterly": 4, "Yearly": 1}
@@ -27,14 +27,14 @@ class Layout:
         kind: `long` (a row per series and stamp), `wide` (a stamp and a column per series), `m4` (a row per series), or
             `auto`: long where the time and target columns are there, m4 where the header is V1, V2, …, else wide.
         id_column: the column that names the series (long); without it the file is one series.
-        time_column: the column of stamps, or several joined by commas, `year,month,day,hour`. Wide: where no such column
-            exists, the first one. Empty: the rows are in order, one step apart.
+        time_column: the column of stamps, or several joined by commas, `year,month,day,hour`. Wide: where there is no
+            column `ds`, the first one. Empty: the rows are in order, one step apart.
         target_column: the column to forecast (long). Wide: the series to take, joined by commas; `y` takes all columns.
         past: covariates known up to the present.
         future: covariates known over the horizon as well.
         static: covariates with one value for each series (long).
-        frequency: `h`, `15min`, `D`, `W`, `M`, `Q`, `Y`, …; empty to infer it. For series without a calendar the step, or a
-            name that gives the season.
+        frequency: `h`, `15min`, `D`, `W`, `M`, `Q`, `Y`, …; empty to infer it. For series without a calendar the step,
+            or a name that gives the season.
     """
 
     kind: Literal["auto", "long", "wide", "m4"] = "auto"
@@ -48,13 +48,13 @@ class Layout:
 
     def __post_init__(self):
         if self.kind not in ("auto", "long", "wide", "m4"):
-            raise ValueError(f"kind: expected auto, long, wide or m4, received {self.kind!r}")
+            raise UsageError(f"kind: expected auto, long, wide or m4, received {self.kind!r}")
         if self.frequency:
             Frequency.parse(self.frequency)
         named = [*self.times, *self.targets, *self.covariates, *self.static]
         twice = sorted({name for name in named if named.count(name) > 1})
         if twice:
-            raise ValueError(f"each column takes one part, received more for {', '.join(twice)}")
+            raise UsageError(f"each column takes one part, received more for {', '.join(twice)}")
 
     @property
     def times(self):
@@ -110,18 +110,18 @@ class Table:
 def read(path, layout=None, training=True):
     """Reads a file (or a folder with M4 files) and checks all of it; one DataError names every fault.
 
-    A folder's `*-train.csv` is joined with the `*-test.csv` beside it, and `Table.test` is the length of that part; either
-    file alone is read as it is. Where `training` is false, series may all be constant.
+    A folder's `*-train.csv` is joined with the `*-test.csv` beside it, and `Table.test` is the length of that part;
+    either file alone is read as it is. Where `training` is false, series may all be constant.
     """
     path, layout = Path(path), layout or Layout()
     if not path.exists():
         beside = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-        raise DataError(f"{path} does not exist.{_did_you_mean(path.name, beside)}")
+        raise wrapped(f"{path} does not exist{_did_you_mean(path.name, beside)}")
     if path.is_dir():
         train = sorted(path.glob("*-train.csv"))
         if len(train) != 1:
             found = ", ".join(p.name for p in train) or "none"
-            raise DataError(f"{path}: expected a folder with one M4 file *-train.csv, found {found}. Name one file.")
+            raise wrapped(f"{path}: expected a folder with one M4 file *-train.csv, found {found}. Name one file.")
         return _read_m4(train[0], layout, training, train[0].with_name(train[0].name.replace("-train", "-test")))
     if not is_parquet(path) and layout.kind in ("auto", "m4"):
         with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -160,8 +160,8 @@ def _cell(value):
 
 def _did_you_mean(name, names):
     lower = {n.lower(): n for n in names}
-    close = difflib.get_close_matches(name.lower(), lower, 1)
-    return f" Did you mean {lower[close[0]]}?" if close else ""
+    close = difflib.get_close_matches(name.lower(), lower, 1, 0.75)
+    return f" (did you mean {lower[close[0]]!r}?)" if close else ""
 
 
 def _build(source, layout, training, faults):
@@ -199,7 +199,8 @@ def _parts(source, layout, faults):
     """Whether the table is long, its time columns and its target columns."""
     header = list(source.columns)
     times, targets = layout.times, layout.targets
-    long = layout.kind == "long" or (layout.kind == "auto" and {*times, *targets} <= {*header})
+    named = layout.id_column in header or {*times, *targets} <= {*header}
+    long = layout.kind == "long" or (layout.kind == "auto" and named)
     needed = [*times, *targets, *layout.covariates, *layout.static]
     if long:
         needed += [layout.id_column] if layout.id_column != "unique_id" else []
@@ -212,14 +213,13 @@ def _parts(source, layout, faults):
         if layout.static:
             faults.add("a wide table has no static covariates", "Use the long layout, or leave static empty")
     found = f"Found {', '.join(header[:12])}{', …' if len(header) > 12 else ''}"
-    for name in needed:
-        if name not in header:
-            faults.add(
-                f"there is no column {name!r}", found + "." + (_did_you_mean(name, header) or " Name it").rstrip("?")
-            )
+    lost = [f"{name!r}{_did_you_mean(name, header)}" for name in needed if name not in header]
+    if lost:
+        faults.add("there is no column", found, lost)
     if not targets:
         faults.add("there is no column to forecast", found)
-    faults.check()
+    if lost or not targets:
+        faults.check()
     return long, times, targets
 
 
@@ -232,7 +232,7 @@ def _groups(source, layout, long, faults):
     codes = np.array([known.setdefault(v, len(known)) if v else -1 for v in names], np.int64)
     if (codes < 0).any():
         lost = np.flatnonzero(codes < 0)
-        what = f"column {layout.id_column}: {len(lost):,} rows name no series"
+        what = f"column {layout.id_column}: {count(lost, 'row')} without a name"
         faults.add(what, "Fill the column", (f"row {source.rows[i]}" for i in lost))
     return list(known), codes
 
@@ -249,25 +249,23 @@ def _stamps(source, times, long, codes, faults):
     bad = np.flatnonzero(~parsed.valid)
     examples = (f"row {source.rows[i]} has {' '.join(str(c[i]) for c in columns)[:40]!r}" for i in bad)
     name = ",".join(times)
+    remedy = parsed.remedy
     if len(bad) == len(codes) and not long:
         header = ", ".join(list(source.columns)[:12])
-        remedy = f"Expected columns unique_id, ds, y (long) or stamps first (wide), found {header}; name them"
-        faults.add(f"column {name} holds no stamps", f"{remedy}, or {parsed.remedy}", examples)
-        faults.check()
+        remedy += f"; or name the columns: expected unique_id, ds, y or stamps first, found {header}"
     if len(bad):
-        remedy = parsed.remedy[0].upper() + parsed.remedy[1:]
-        faults.add(f"column {name}: {len(bad):,} cells are not stamps", remedy, examples)
-        if len(bad) == len(codes):
-            faults.check()
+        faults.add(f"column {name}: {count(bad, 'cell')} without a stamp", remedy[0].upper() + remedy[1:], examples)
+    if len(bad) == len(codes):
+        faults.check()
     return parsed.stamps, parsed.valid, [parsed.note] if parsed.note else []
 
 
 def _floats(source, name, faults):
     values, bad = numbers(source.columns[name])
     if len(bad):
-        what = f"column {name}: {len(bad):,} cells are not finite numbers"
+        what = f"column {name}: {count(bad, 'cell')} without a finite number"
         words = "name a covariate in past or future" if len(bad) > len(values) / 2 else "leave a missing one empty"
-        faults.add(what, f"Write numbers as 1234.5, {words}", source.cells(name, bad))
+        faults.add(what, f"Write numbers as 1234.5; {words}", source.cells(name, bad))
     return values
 
 
@@ -305,7 +303,7 @@ def _frequency(stamps, codes, layout, faults):
 
 
 def _positions(source, frequency, stamps, codes, rows, ids, faults):
-    """The place on its series' grid of each row, all sorted by series and stamp; repeated and stray stamps are faults."""
+    """The place of each row, sorted by series and stamp, on its grid; repeated and stray stamps are faults."""
     head = np.searchsorted(codes, codes)
     position = frequency.index(stamps[head], stamps)
 
@@ -316,17 +314,17 @@ def _positions(source, frequency, stamps, codes, rows, ids, faults):
     if len(repeated):
         examples = (f"{place(i)}, also in row {source.rows[rows[i - 1]]}" for i in repeated)
         remedy = "Keep one row per stamp (name the id column; write local clock times in UTC)"
-        faults.add(f"{len(repeated):,} stamps are repeated", remedy, examples)
+        faults.add(count(repeated, "repeated stamp"), remedy, examples)
     stray = np.flatnonzero(frequency.at(stamps[head], position) != stamps)
     if len(stray):
         stray = np.concatenate([_stray(frequency, stamps, np.flatnonzero(codes == c)) for c in np.unique(codes[stray])])
         remedy = "Move them to the grid, or set frequency"
-        faults.add(f"{len(stray):,} stamps are off the grid of {frequency.name}", remedy, map(place, stray))
+        faults.add(f"{count(stray, 'stamp')} off the grid of {frequency.name}", remedy, map(place, stray))
     jump = np.diff(position, prepend=0) * (codes == np.roll(codes, 1))
-    count = np.bincount(codes)[codes]
-    far = np.flatnonzero(jump > 1000 + 100 * count)
+    size = np.bincount(codes)[codes]
+    far = np.flatnonzero(jump > 1000 + 10 * size)
     if len(far):
-        what = f"{len(far):,} gaps are over a hundred times as long as the rest of their series"
+        what = f"{count(far, 'gap')} over ten times as long as the rows of the series"
         faults.add(what, f"Correct the stamp, or set frequency (now {frequency.name})", map(place, far))
     return position
 
@@ -346,7 +344,7 @@ def _static(source, name, values, codes, faults):
     out[owners] = values[here[at]]
     other = here[values[here] != out[codes[here]]]
     if len(other):
-        what = f"static column {name} changes within a series in {len(other):,} rows"
+        what = f"static column {name}: {count(other, 'row')} unlike the first of the series"
         faults.add(what, "Name it in past or future", source.cells(name, other))
     return [v if isinstance(v, str) else float(v) for v in out]
 
@@ -383,9 +381,9 @@ def _table(frequency, series, notes, training, faults, test=0):
     faults.check()
     warnings = list(notes)
     if empty:
-        warnings.append(f"{len(empty):,} series without a value are left out: {first(empty)}")
+        warnings.append(f"left out, without a value: {len(empty):,} series ({first(empty)})")
     if constant:
-        warnings.append(f"{len(constant):,} series are constant: {first(constant)}")
+        warnings.append(f"constant: {len(constant):,} series ({first(constant)})")
     gaps, total = sum(int(np.isnan(s.y).sum()) for s in series), sum(len(s.y) for s in series)
     if gaps:
         warnings.append(f"{gaps:,} of {total:,} values are missing ({gaps / total:.1%})")
@@ -404,9 +402,8 @@ def _read_m4(path, layout, training, test_path=None):
         lengths = {len(parts[1].get(name, ())) for name in parts[0]}
         test = lengths.pop()
         if lengths or not test:
-            faults.add(
-                f"{test_path.name} does not hold one test part of equal length for each series", "Compare the names"
-            )
+            what = f"{test_path.name} does not hold a test part of equal length for each series"
+            faults.add(what, f"Compare its names and lengths with {path.name}")
     faults.check()
     given = Frequency.parse(layout.frequency) if layout.frequency else None
     step, season = (given.step, 0) if given and given.unit == "i" else (1, given.seasonality() if given else 0)
@@ -431,10 +428,10 @@ def _m4_rows(path, faults):
 
     if len(bad):
         remedy = "Write numbers as 1234.5; a missing one is empty or NA"
-        faults.add(f"{path.name}: {len(bad):,} cells are not finite numbers", remedy, map(place, bad))
+        faults.add(f"{path.name}: {count(bad, 'cell')} without a finite number", remedy, map(place, bad))
     twice = [name for name in set(names) if names.count(name) > 1] if len(set(names)) < len(names) else []
     if twice:
-        faults.add(f"{path.name}: {len(twice):,} series are there twice", "Give each its own name", sorted(twice))
+        faults.add(f"{path.name}: the same series twice", "Give each its own name", sorted(twice))
     if not names:
         faults.add(f"{path.name} has no rows", "Expected a row per series")
     return dict(zip(names, np.split(flat, ends[:-1]), strict=True)) if names else {}
