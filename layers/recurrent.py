@@ -1,0 +1,244 @@
+"""The driver: any cell over time."""
+
+import keras
+from keras import ops, tree
+
+from . import kernels
+from .cells import Cell, StackedCells
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class Recurrent(keras.layers.Layer):
+    """Runs a cell over a sequence.
+
+        output_t, states_t = cell.step(inputs_t, states_{t-1}),    t = 1 … time
+
+    Args:
+        cell: a cell of this package, a list of them (a stack), or any Keras cell.
+        return_sequences: whether to return every output, or the last one.
+        return_state: whether to return the final states too.
+        go_backwards: whether to read the sequence from its end; outputs come in the order in which they are computed.
+        unroll: whether to lay the steps out one by one, without a loop; the length must then be known. The unrolled
+            form of a short sequence converts to LiteRT at any batch size.
+        zero_output_for_mask: whether the output of a masked step is zero, or the output before it.
+
+    Call arguments:
+        sequences: (batch, time, features).
+        initial_state: the states before the first step, in the structure of `cell.state_size`, zeros by default. Pass
+            the final states of the window before, through `keras.ops.stop_gradient`, for truncated back-propagation.
+        mask: boolean (batch, time). A masked step changes no state, and what its input holds, NaN included, reaches
+            neither outputs nor gradients.
+        training: whether the dropout of the cell acts.
+
+    Output: (batch, time, output_size) or (batch, output_size); with return_state followed by the states.
+    """
+
+    stateful = False  # asked for by keras.layers.Bidirectional
+
+    def __init__(
+        self,
+        cell,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        unroll=False,
+        zero_output_for_mask=False,
+        **kwargs,
+    ):
+        if isinstance(cell, list | tuple):
+            cell = StackedCells(cell)
+        if not (callable(cell) and hasattr(cell, "state_size")):
+            raise ValueError(f"expected a cell, with a call method and a state_size, received {cell!r}")
+        kwargs.setdefault("dtype", getattr(cell, "dtype_policy", None))
+        super().__init__(**kwargs)
+        self.cell = cell
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.unroll = unroll
+        self.zero_output_for_mask = zero_output_for_mask
+        self.supports_masking = True
+
+    @property
+    def state_size(self):
+        size = self.cell.state_size
+        return list(size) if isinstance(size, list | tuple) else [size]
+
+    def build(self, sequences_shape):
+        _check_rank(sequences_shape)
+        if isinstance(self.cell, keras.layers.Layer) and not self.cell.built:
+            self.cell.build((sequences_shape[0], sequences_shape[2]))
+            self.cell.built = True
+
+    def get_initial_state(self, batch_size=None):
+        if not hasattr(self.cell, "get_initial_state"):
+            return [ops.zeros((batch_size, size), dtype=self.compute_dtype) for size in self.state_size]
+        states = self.cell.get_initial_state(batch_size=batch_size)
+        return list(states) if isinstance(states, list | tuple) else [states]
+
+    def call(self, sequences, initial_state=None, mask=None, training=False, sequences_mask=None):
+        _check_rank(sequences.shape)
+        if self.unroll and sequences.shape[1] is None:
+            raise ValueError(f"expected a known length to unroll, received sequences of shape {sequences.shape}")
+        mask = sequences_mask if mask is None else mask  # Keras fills in the latter where there are states too
+        states = self._check_states(initial_state, self.get_initial_state(ops.shape(sequences)[0]))
+        sequences = ops.swapaxes(sequences, 0, 1)
+        if mask is not None:
+            mask = ops.transpose(ops.cast(_check_mask(mask, sequences), "bool"))[..., None]
+            sequences = ops.where(mask, sequences, ops.zeros_like(sequences))
+        if self.go_backwards:
+            sequences, mask = ops.flip(sequences, 0), None if mask is None else ops.flip(mask, 0)
+        outputs, last, states = self._run(sequences, states, mask, training)
+        output = ops.swapaxes(outputs, 0, 1) if self.return_sequences else last
+        return (output, *states) if self.return_state else output
+
+    def _run(self, sequences, states, mask, training):
+        project, step, finish = _parts(self.cell, sequences, states, training)
+        xs = project(sequences)
+        scan = _unrolled if self.unroll else kernels.scan
+        if mask is None:
+            outputs, last, states = scan(step, xs, states, self.return_sequences, training)
+        else:
+            # Beside the states goes the output before, which a masked step repeats.
+            zeros = ops.zeros((ops.shape(sequences)[1], self._output_size()), dtype=self.compute_dtype)
+            carry = [zeros, *states]
+            step = _masked(step, self.zero_output_for_mask)
+            outputs, _, (last, *states) = scan(step, (xs, mask), carry, self.return_sequences, training)
+        finish()
+        return outputs, last, states
+
+    def _output_size(self):
+        size = getattr(self.cell, "output_size", None)
+        return self.state_size[0] if size is None else size
+
+    def _check_states(self, received, expected):
+        if received is None:
+            return expected
+        received = list(received) if isinstance(received, list | tuple) else [received]
+        shapes = [tree.map_structure(lambda s: tuple(s.shape), states) for states in (expected, received)]
+        try:
+            tree.assert_same_structure(expected, received)
+            matching = all(
+                len(e.shape) == len(r.shape) and all(_agree(m, n) for m, n in zip(e.shape, r.shape, strict=True))
+                for e, r in zip(tree.flatten(expected), tree.flatten(received), strict=True)
+            )
+        except (ValueError, TypeError):
+            matching = False
+        if not matching:
+            raise ValueError(f"expected initial states of shapes {shapes[0]}, received {shapes[1]}")
+        return tree.map_structure(lambda e, r: ops.cast(r, e.dtype), expected, received)
+
+    def compute_output_shape(self, sequences_shape, initial_state_shape=None):
+        _check_rank(sequences_shape)
+        batch, length = sequences_shape[:2]
+        time = (length,) if self.return_sequences else ()
+        output = (batch, *time, self._output_size())
+        return (output, *_state_shapes(self.state_size, batch)) if self.return_state else output
+
+    def compute_mask(self, sequences, mask=None, **kwargs):
+        mask = tree.flatten(mask)[0] if mask is not None else None
+        if not self.return_sequences:
+            mask = None
+        elif mask is not None and self.go_backwards:
+            mask = ops.flip(mask, 1)
+        return [mask, *[None for _ in tree.flatten(self.state_size)]] if self.return_state else mask
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            "return_sequences": self.return_sequences,
+            "return_state": self.return_state,
+            "go_backwards": self.go_backwards,
+            "unroll": self.unroll,
+            "zero_output_for_mask": self.zero_output_for_mask,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("cell")), **config)
+
+
+def _parts(cell, sequences, states, training):
+    """The cell as (project, step, finish): what is hoisted, what is looped, and what is done at the end."""
+    if isinstance(cell, Cell):
+        masks = cell.draw_masks(ops.shape(sequences)[1]) if training else None
+
+        def step(projected, states, **kwargs):
+            return cell.recur(projected, states, masks, **kwargs)
+
+        return lambda x: cell.project(x, masks), step, lambda: None
+    return _foreign_parts(cell, sequences, states, training)
+
+
+def _foreign_parts(cell, sequences, states, training):
+    """Likewise for a Keras cell, whose dropout masks are drawn before the loop and forgotten after it."""
+    single = not isinstance(cell.state_size, list | tuple)
+    kwargs = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
+    caching = [c for c in getattr(cell, "cells", [cell]) if hasattr(c, "reset_dropout_mask")] if training else []
+    if caching:
+        cell(sequences[0], states[0] if single else states, **kwargs)
+
+    def step(x, states):
+        output, new = cell(x, states[0] if single else states, **kwargs)
+        return output, list(new) if isinstance(new, list | tuple) else [new]
+
+    def finish():
+        for c in caching:
+            c.reset_dropout_mask()
+            c.reset_recurrent_dropout_mask()
+
+    return lambda x: x, step, finish
+
+
+def _masked(step, zero_output):
+    """`step` on (x, keep), where keep (batch, 1) says which sequences take the step."""
+
+    def masked_step(x, carry):
+        (x, keep), (previous, *states) = x, carry
+        output, new = step(x, states)
+
+        def choose(new, old):
+            return old if new is old else ops.where(ops.reshape(keep, (-1,) + (1,) * (len(new.shape) - 1)), new, old)
+
+        held = ops.where(keep, output, previous)
+        emitted = ops.where(keep, output, ops.zeros_like(output)) if zero_output else held
+        return emitted, [held, *tree.map_structure(choose, new, states)]
+
+    return masked_step
+
+
+def _unrolled(step, xs, states, collect, training=False):
+    """As `kernels.scan`, without a loop."""
+    length = tree.flatten(xs)[0].shape[0]
+    columns = [ops.unstack(x, length, axis=0) for x in tree.flatten(xs)]
+    outputs = []
+    for now in zip(*columns, strict=True):
+        output, states = step(tree.pack_sequence_as(xs, list(now)), states)
+        outputs.append(output)
+    return ops.stack(outputs) if collect else None, output, states
+
+
+def _state_shapes(size, batch):
+    if isinstance(size, list):
+        return [_state_shapes(s, batch) for s in size]
+    return (batch, *size) if isinstance(size, tuple) else (batch, size)
+
+
+def _check_rank(shape):
+    if len(shape) != 3:
+        raise ValueError(f"expected sequences of shape (batch, time, features), received shape {tuple(shape)}")
+
+
+def _check_mask(mask, sequences):
+    """The mask (batch, time), held against sequences (time, batch, features)."""
+    mask = ops.convert_to_tensor(mask)
+    expected = (sequences.shape[1], sequences.shape[0])
+    if len(mask.shape) != 2 or not all(_agree(m, n) for m, n in zip(mask.shape, expected, strict=True)):
+        raise ValueError(f"expected a mask of shape (batch, time) = {expected}, received shape {tuple(mask.shape)}")
+    return mask
+
+
+def _agree(m, n):
+    """Whether two sizes can be the same, where None is unknown."""
+    return m is None or n is None or m == n
