@@ -154,12 +154,16 @@ def numbers(values):
         return out, np.flatnonzero(np.isinf(out))
     values = [str(v) for v in values] if isinstance(values, np.ndarray) else values
     try:
-        out = np.array([np.nan if v in MISSING else float(v) for v in values], np.float64)
+        try:
+            out = np.fromiter(map(float, values), np.float64, len(values))
+        except ValueError:
+            out = np.fromiter((np.nan if v in MISSING else float(v) for v in values), np.float64, len(values))
         bad = np.isinf(out)
         if "_" in "".join(values):  # float() reads 1_000
             bad |= np.array(["_" in v for v in values])
     except ValueError:
-        parsed = [_number(v.strip()) for v in values]
+        known = {v: _number(v.strip()) for v in set(values)}
+        parsed = [known[v] for v in values]
         bad = np.array([v is None for v in parsed])
         out = np.array([np.nan if v is None else v for v in parsed], np.float64)
     return np.where(bad, np.nan, out), np.flatnonzero(bad)

@@ -260,8 +260,8 @@ def _stamps(source, times, long, codes, faults):
     return parsed.stamps, parsed.valid, [parsed.note] if parsed.note else []
 
 
-def _floats(source, name, faults):
-    values, bad = numbers(source.columns[name])
+def _floats(source, name, faults, read=None):
+    values, bad = read or numbers(source.columns[name])
     if len(bad):
         what = f"column {name}: {count(bad, 'cell')} without a finite number"
         words = "name a covariate in past or future" if len(bad) > len(values) / 2 else "leave a missing one empty"
@@ -273,7 +273,7 @@ def _covariate(source, name, faults):
     """Numbers, or text where most of a column is no number."""
     values, bad = numbers(source.columns[name])
     if len(bad) <= np.count_nonzero(~np.isnan(values)):
-        return _floats(source, name, faults)
+        return _floats(source, name, faults, (values, bad))
     return labels(source.columns[name])
 
 
