@@ -131,11 +131,9 @@ def _train_like(app: App, verb: str, argv: list[str]) -> None:
     from .core import verbs
 
     base = _base_config(app, argv)
-    Config = app.config
 
     def options(
-        settings: Annotated[Config, _Help(name="")] = base,
-        /,
+        settings: app.config = base,
         out: Annotated[Path | None, _OUT_RUN] = None,
         preset: Annotated[str, _Help(help=f"One of {', '.join(app.presets)}.")] = app.default,
         config: Annotated[Path | None, _Help(help="A saved config (.json) to start from.")] = None,
@@ -194,7 +192,7 @@ def _predict(app: App, argv: list[str]) -> None:
         out: Annotated[Path | None, _Help(help="Output file; its suffix is the format.")] = None,
         engine: Annotated[EngineName | None, _Help(help="Default: keras for a run, litert for a bundle.")] = None,
         threads: Annotated[int, _Help(help="Threads of the engine.")] = 1,
-        settings: Annotated[app.predict_options, _Help(name="")] = app.predict_options(),  # noqa: B008
+        settings: app.predict_options = app.predict_options(),  # noqa: B008
         quiet: Annotated[bool, _QUIET] = False,
     ):
         return {"path": path, "source": input, "example": example, "out": out, "engine": engine,

@@ -23,13 +23,13 @@ class App:
     - `data`: `load(config, codec=None) -> data` checks everything before it returns; `data.codec` is fitted on the
       training split (or the one given), `data.sizes` says how large each split is, `data.train` and `data.validation`
       are `batching.Source`s.
-    - `model`: `build(config, codec) -> keras.Model`, `loss(config, codec)`, and
+    - `model`: `build(config, codec) -> keras.Model`, `loss(model, config, codec)`, and
       `signatures(model, config, codec) -> list[Signature]`.
     - `evaluate`: `calibrate(engine, config, data) -> codec` (after training, on validation data),
       `evaluate(engine, config, data, ...) -> Evaluation`, `samples(config, data) -> {signature: [inputs]}` (real inputs
       for parity and quantisation) and `plots(evaluation, directory)`.
     - `predict`: `predict(engine, config, codec, source, options) -> result`, `write(result, path)`,
-      `summary(result) -> str`, `example(config, data) -> bytes`.
+      `summary(result) -> str`, `example(config, data, path)`.
     """
 
     name: str

@@ -62,7 +62,14 @@ def _keras_predict(run: Run, samples: dict, seconds: float) -> list[dict]:
 
 def _row(signature: str, engine: str, times: list[float], size: int) -> dict:
     median, p95 = 1e3 * float(np.median(times)), 1e3 * float(np.percentile(times, 95))
-    return {"signature": signature, "engine": engine, "median_ms": median, "p95_ms": p95, "bytes": size, "calls": len(times)}
+    return {
+        "signature": signature,
+        "engine": engine,
+        "median_ms": median,
+        "p95_ms": p95,
+        "bytes": size,
+        "calls": len(times),
+    }
 
 
 def peak_megabytes() -> float:

@@ -41,7 +41,7 @@ def _train(app, config, out, resume, overwrite, quiet):
     fitted = training.fit(
         model,
         config,
-        model_stage.loss(config, data.codec),
+        model_stage.loss(model, config, data.codec),
         data.train,
         data.validation,
         run.path,
@@ -133,7 +133,10 @@ def run(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet
     latency = benchmark.measure(app, done.path, seconds=0.2)
     seconds = {**done.metrics["seconds"], "export": round(time.perf_counter() - began, 1)}
     done.write_metrics(
-        seconds=seconds, latency=latency, peak_megabytes=round(benchmark.peak_megabytes()), bundle=parity["quantisation"]
+        seconds=seconds,
+        latency=latency,
+        peak_megabytes=round(benchmark.peak_megabytes()),
+        bundle=parity["quantisation"],
     )
     write_report(app, done, parity=parity, latency=latency)
     return done
@@ -156,7 +159,9 @@ def summary(run: Run) -> str:
     lines = [f"{run.path}: {metrics['data']}", *metrics.get("notes", [])]
     if "model" in metrics:
         lines.insert(1, metrics_table(metrics))
-    fast = [r for r in metrics.get("latency", []) if r["engine"] in ("litert", "litert-int8", "onnx", "keras model.predict")]
+    fast = [
+        r for r in metrics.get("latency", []) if r["engine"] in ("litert", "litert-int8", "onnx", "keras model.predict")
+    ]
     lines += [f"{r['signature']} on {r['engine']}: {r['median_ms']:.2f} ms, {r['bytes'] / 1e3:,.0f} kB" for r in fast]
     if "bundle" in metrics:
         lines.append(f"bundle: {run.path / BUNDLE} (recommended: {metrics['bundle']['recommended']})")

@@ -60,7 +60,7 @@ def build(app: App, opened: Opened, model, data, path: Path, *, quiet: bool = Fa
         report["quantisation"] = _quantisation(score, opened.engine, engines, directory, signatures)
         write_json(directory / "parity.json", report)
         _write_samples(directory / "samples.npz", opened.engine, samples)
-        (directory / app.example_name).write_bytes(app.stage("predict").example(opened.config, data))
+        app.stage("predict").example(opened.config, data, directory / app.example_name)
         metrics = _read_metrics(opened.path)
         (directory / "MODEL_CARD.md").write_text(model_card(app, opened, metrics, report), encoding="utf-8")
         (directory / "README.md").write_text(readme(app, signatures), encoding="utf-8")

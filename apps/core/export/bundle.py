@@ -51,7 +51,9 @@ def read_bundle(path: Path, app: str) -> Bundle:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise ElmanError(f"{path / MANIFEST}: not a bundle's manifest")
     if manifest["format"] > FORMAT:
-        raise ElmanError(f"{path}: bundle format {manifest['format']} is newer than this elman reads ({FORMAT}); upgrade")
+        raise ElmanError(
+            f"{path}: bundle format {manifest['format']} is newer than this elman reads ({FORMAT}); upgrade"
+        )
     if manifest.get("digest") != _digest({k: v for k, v in manifest.items() if k != "digest"}):
         raise ElmanError(f"{path / MANIFEST}: its checksum does not match; copy the bundle again")
     if manifest["application"] != app:

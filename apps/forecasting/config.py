@@ -1,0 +1,141 @@
+"""What a forecaster is: its data, its model, its training; and the presets."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..core.config import Preset, TrainingConfig, require
+
+LEVELS = (0.025, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.975)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """Configuration of a forecaster."""
+
+    data: str = "co2"
+    """A CSV or Parquet file, an M4 folder, tfds:NAME, or the built-in `co2` (weekly CO2 at Mauna Loa, with gaps)."""
+    layout: Literal["auto", "long", "wide", "m4"] = "auto"
+    """long: a row per series and stamp; wide: a column per series; m4: a row per series."""
+    id_column: str = "unique_id"
+    """The column that names the series (long)."""
+    time_column: str = "ds"
+    """The column of stamps, or several joined by commas: year,month,day,hour."""
+    target_column: str = "y"
+    """The column to forecast (long); wide: the series to take, joined by commas (y: all)."""
+    past: tuple[str, ...] = ()
+    """Covariates known up to the present."""
+    future: tuple[str, ...] = ()
+    """Covariates known over the horizon as well."""
+    static: tuple[str, ...] = ()
+    """Covariates with one value per series."""
+    frequency: str = ""
+    """h, 15min, D, W, M, …; inferred when empty."""
+    season: int = 0
+    """Steps of one season; 0 takes the usual one of the frequency."""
+    split: tuple[float, ...] = (0.7, 0.1, 0.2)
+    """Training, validation and test: shares of each series, or numbers of steps. Empty: the last horizon (or the official
+    test part) is the test, the horizon before it the validation."""
+    horizon: int = 52
+    """Steps to forecast."""
+    lookback: int = 208
+    """Steps of the past that a forecast sees; shorter series are filled up."""
+    calendar: bool = True
+    """Give the model the time of day, week and year where the stamps have them."""
+
+    model: Literal["segment", "deepar"] = "segment"
+    """segment: SegRNN, all steps of the horizon at once; deepar: autoregressive, sampled paths."""
+    cell: Literal["gru", "lstm"] = "gru"
+    """The recurrent cell."""
+    units: int = 64
+    """Hidden units of a layer."""
+    layers: int = 1
+    """Recurrent layers (deepar)."""
+    dropout: float = 0.1
+    """Share of the units dropped before the output."""
+    segment: int = 13
+    """Steps in a segment (segment)."""
+    anchor: Literal["last", "season"] = "season"
+    """What a forecast is measured from: the last value, or the same step of the last season (segment)."""
+    scaling: Literal["series", "window"] = "window"
+    """Standardise by the training part of each series, or by what each window shows."""
+    loss: Literal["mse", "mae", "quantile"] = "quantile"
+    """What is minimised (segment); with mse and mae the quantiles come from calibration alone."""
+    distribution: Literal["student_t", "gaussian", "negative_binomial"] = "student_t"
+    """The distribution of a value (deepar)."""
+    lags: tuple[int, ...] = ()
+    """Past values given to each step (deepar); empty: recent ones and those one, two and three seasons ago."""
+    embedding: int = 16
+    """Numbers that stand for a series, learnt; 0 for none."""
+    levels: tuple[float, ...] = LEVELS
+    """Quantiles to forecast."""
+    paths: int = 200
+    """Sampled paths of a forecast (deepar)."""
+    calibrate: bool = True
+    """Shift the quantiles so that they cover what they say on the validation part (conformal)."""
+    windows_per_epoch: int = 0
+    """Training windows drawn in an epoch; 0 takes all."""
+    test_stride: int = 1
+    """Steps between the origins of the backtest."""
+    baseline_origins: int = 20
+    """Origins at which ETS and Theta are fitted, spread over the backtest (each is a fit of its own)."""
+
+    def __post_init__(self):
+        positive = ("horizon", "lookback", "units", "layers", "segment", "epochs", "batch_size", "paths")
+        for name in (*positive, "test_stride", "baseline_origins"):
+            require(
+                getattr(self, name) >= 1,
+                f"--{name.replace('_', '-')}: expected 1 or more, received {getattr(self, name)}",
+            )
+        require(0 <= self.dropout < 1, f"--dropout: expected a share in [0, 1), received {self.dropout}")
+        require(self.learning_rate > 0, f"--learning-rate: expected a positive number, received {self.learning_rate}")
+        require(len(self.split) in (0, 3), f"--split: expected three numbers or none, received {self.split}")
+        require(all(s >= 0 for s in self.split), f"--split: expected no negative number, received {self.split}")
+        increasing = all(a < b for a, b in zip(self.levels, self.levels[1:], strict=False))
+        inside = all(0 < level < 1 for level in self.levels)
+        require(
+            bool(self.levels) and increasing and inside,
+            f"--levels: expected increasing in (0, 1), received {self.levels}",
+        )
+        require(0.5 in self.levels, "--levels: 0.5 (the median) must be among them")
+        require(all(lag >= 1 for lag in self.lags), f"--lags: expected 1 or more, received {self.lags}")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What `predict` takes beside input and output."""
+
+    paths: int = 0
+    """Sampled paths of a deepar forecast; 0 takes the trained configuration's."""
+    seed: int = 0
+    """Seeds the sampled paths."""
+
+
+_CO2 = Config()
+_SEGMENT_PAPER = Config(
+    data="ETTh1.csv",
+    layout="wide",
+    split=(8640, 2880, 2880),
+    horizon=96,
+    lookback=720,
+    calendar=False,
+    units=512,
+    embedding=256,
+    segment=24,
+    anchor="last",
+    scaling="series",
+    loss="mae",
+    batch_size=448,
+    learning_rate=3e-4,
+    schedule="decay",
+    decay=0.8,
+    decay_after=3,
+    epochs=30,
+    patience=5,
+    clip_norm=0.0,
+)
+
+PRESETS = {
+    "co2": Preset("Weekly CO2 at Mauna Loa (built in): a year ahead, under five minutes.", _CO2),
+    "segment-paper": Preset("SegRNN on ETTh1 (--data ETTh1.csv), 96 to 720 hours ahead by --horizon.", _SEGMENT_PAPER),
+}
+DEFAULT = "co2"

@@ -1,0 +1,127 @@
+"""DeepAR: an autoregressive recurrent network whose output is the distribution of the next value."""
+
+import keras
+from keras import ops, tree
+
+from ...layers import GaussianHead, NegativeBinomialHead, Recurrent, StackedCells, StudentTHead
+from .segment import CELLS
+
+HEADS = {"student_t": StudentTHead, "gaussian": GaussianHead, "negative_binomial": NegativeBinomialHead}
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class AutoregressiveNetwork(keras.layers.Layer):
+    """The distribution of every value of a window given those before it; `step` gives the next one from a state.
+
+        s      = mean |y| over the look-back
+        x_t    = [y_{t−l} / s for each lag l, what is known of step t, log s, the series' embedding]
+        h_t    = the cells' output after x_t
+        y_t    ~ distribution(V dropout(h_t) + c), its location and spread times s
+
+    Args:
+        lookback, horizon: steps of a window; `lags` are part of the look-back.
+        lags: which past values each step sees.
+        units, layers, cell, dropout: of the stack of cells; dropout before V.
+        distribution: `student_t`, `gaussian` or `negative_binomial`.
+        embedding, series: width of the series embedding, and how many series have one.
+
+    Shapes: a dict of y, observed (batch, lookback + horizon), series (batch,) and where the data have them since,
+    future, static, to (batch, lookback − max(lags) + horizon, parameters + 1): the head's outputs, then s.
+    Reference: Salinas et al. 2017, DeepAR (arXiv:1704.04110). Departure: all weights per window are equal.
+    """
+
+    def __init__(
+        self, lookback, horizon, lags, units, layers=1, cell="lstm", dropout=0.0, distribution="student_t",
+        embedding=0, series=0, **kwargs,
+    ):  # fmt: skip
+        super().__init__(**kwargs)
+        self.options = {
+            "lookback": lookback, "horizon": horizon, "lags": lags, "units": units, "layers": layers, "cell": cell,
+            "dropout": dropout, "distribution": distribution, "embedding": embedding, "series": series,
+        }  # fmt: skip
+        self.lookback, self.horizon, self.lags = lookback, horizon, tuple(lags)
+        self.longest = max(self.lags)
+        self.cell = StackedCells([CELLS[cell](units) for _ in range(layers)])
+        self.over_time = Recurrent(self.cell, return_sequences=True)
+        self.dropout = keras.layers.Dropout(dropout)
+        self.head = HEADS[distribution](1, name="distribution")
+
+    def build(self, shapes):
+        features = len(self.lags) + 2 + ("since" in shapes) + self.options["embedding"]
+        features += sum(shapes[name][-1] for name in ("future", "static") if name in shapes)
+        self.over_time.build((None, None, features))
+        self.head.build((None, None, self.options["units"]))
+        if self.options["embedding"]:
+            shape = (self.options["series"] + 1, self.options["embedding"])
+            self.identities = self.add_weight(shape, "random_normal", name="series")
+        self.built = True
+
+    def call(self, inputs, training=False):
+        y, observed = inputs["y"], inputs["observed"]
+        scale = self.scaling(y[:, : self.lookback], observed[:, : self.lookback])
+        first, steps = self.longest, self.lookback - self.longest + self.horizon
+        lagged = [y[:, first - lag : first - lag + steps] / scale for lag in self.lags]
+        before = [observed[:, first - 1 : first - 1 + steps]]
+        if "since" in inputs:
+            before.append(inputs["since"][:, first - 1 : first - 1 + steps])
+        parts = [ops.stack([*lagged, *before], axis=-1)]
+        if "future" in inputs:
+            parts.append(inputs["future"][:, first:])
+        constant = self.constant(inputs, scale)
+        parts.append(ops.repeat(constant[:, None], steps, axis=1))
+        hidden = self.over_time(ops.concatenate(parts, axis=-1))
+        outputs = self.head(self.dropout(hidden, training=training))
+        return ops.concatenate([outputs, ops.repeat(scale[:, None], steps, axis=1)], axis=-1)
+
+    def step(self, inputs):
+        """One observation and the state in; the distribution of the next value, in raw units, and the next state out."""
+        scale = inputs["scale"][:, None]
+        history = ops.concatenate([inputs["history"][:, 1:], inputs["value"][:, None]], axis=1)
+        lagged = [history[:, self.longest - lag] / scale[:, 0] for lag in self.lags]
+        before = [inputs["observed"], *([inputs["since"]] if "since" in inputs else [])]
+        parts = [ops.stack([*lagged, *before], axis=-1)]
+        if "future" in inputs:
+            parts.append(inputs["future"])
+        parts.append(self.constant(inputs, scale))
+        names = self.state_names()
+        states = tree.pack_sequence_as(self.cell.state_size, [inputs[name] for name in names])
+        output, states = self.cell.step(ops.concatenate(parts, axis=-1), states)
+        parameters = self.parameters(self.head(output), scale)
+        following = {f"next_{name}": state for name, state in zip(names, tree.flatten(states), strict=True)}
+        flat = {name: value[:, 0] for name, value in parameters.items()}
+        return {**flat, "next_history": history, **following}
+
+    def state_names(self) -> list[str]:
+        return [f"state_{i}" for i in range(len(tree.flatten(self.cell.state_size)))]
+
+    def scaling(self, y, observed):
+        """Mean absolute value of each window, (batch, 1)."""
+        count = ops.maximum(ops.sum(observed, axis=1, keepdims=True), 1.0)
+        mean = ops.sum(ops.abs(y) * observed, axis=1, keepdims=True) / count
+        return ops.where(mean > 1e-6, mean, ops.ones_like(mean))
+
+    def constant(self, inputs, scale):
+        """What does not change over a window: (batch, features)."""
+        parts = [ops.log(scale)]
+        if "static" in inputs:
+            parts.append(inputs["static"])
+        if self.options["embedding"]:
+            parts.append(ops.take(self.identities, inputs["series"], axis=0))
+        return ops.concatenate(parts, axis=-1)
+
+    def parameters(self, outputs, scale):
+        """The head's parameters in raw units."""
+        parameters = self.head.params(outputs)
+        for name in ("location", "scale", "mean"):
+            if name in parameters:
+                parameters[name] = parameters[name] * scale
+        if "dispersion" in parameters:
+            parameters["dispersion"] = parameters["dispersion"] / ops.sqrt(scale)
+        return parameters
+
+    def compute_output_spec(self, inputs, training=False):
+        steps = self.lookback - self.longest + self.horizon
+        return keras.KerasTensor((inputs["y"].shape[0], steps, self.head.width + 1), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}

@@ -1,0 +1,166 @@
+"""The forecasters as Keras models, their losses, and the signatures that they export."""
+
+import keras
+from keras import ops
+
+from ...layers import pinball_loss
+from ..core.signature import Signature, Spec
+from .codec import Codec
+from .deepar import HEADS, AutoregressiveNetwork
+from .segment import SegmentNetwork
+
+# Laid out step by step up to this many segments: no loop, so LiteRT takes any batch, and each step costs less.
+LONGEST_UNROLLED = 128
+
+
+def build(config, codec: Codec) -> keras.Model:
+    """The model of a configuration: a dict of raw windows in, scaled forecasts or distributions out."""
+    steps = codec.lookback + (codec.horizon if config.model == "deepar" else 0)
+    inputs = {s.name: keras.Input(s.shape[1:], dtype=s.dtype, name=s.name) for s in _inputs(codec, steps)}
+    network = _deepar(config, codec) if config.model == "deepar" else _segment(config, codec)
+    return keras.Model(inputs, network(inputs), name=config.model)
+
+
+def _segment(config, codec: Codec) -> SegmentNetwork:
+    quantiles = config.loss == "quantile"
+    seasonal = config.anchor == "season" and 1 < codec.season <= codec.lookback
+    return SegmentNetwork(
+        codec.lookback,
+        codec.horizon,
+        min(config.segment, codec.horizon),
+        config.units,
+        _embedding(config, codec),
+        len(codec.ids),
+        len(codec.levels) if quantiles else 1,
+        centre=codec.levels.index(0.5) if quantiles else 0,
+        season=codec.season if seasonal else 0,
+        tables=[codec.loc, codec.scale] if config.scaling == "series" else [(), ()],
+        cell=config.cell,
+        dropout=config.dropout,
+        name="network",
+    )
+
+
+def _deepar(config, codec: Codec) -> AutoregressiveNetwork:
+    return AutoregressiveNetwork(
+        codec.lookback,
+        codec.horizon,
+        codec.lags,
+        config.units,
+        config.layers,
+        config.cell,
+        config.dropout,
+        config.distribution,
+        _embedding(config, codec),
+        len(codec.ids),
+        name="network",
+    )
+
+
+def _embedding(config, codec: Codec) -> int:
+    return min(config.embedding, config.units // 2) if len(codec.ids) > 1 else 0
+
+
+def _inputs(codec: Codec, steps: int) -> list[Spec]:
+    """The inputs of a window of so many steps, in the order of `Codec.windows`."""
+    widths = codec.widths
+    specs = [Spec("y", (None, steps)), Spec("observed", (None, steps)), Spec("series", (None,), "int32")]
+    if codec.missing:
+        specs.append(Spec("since", (None, steps)))
+    if widths["past"]:
+        specs.append(Spec("past", (None, steps, widths["past"])))
+    if widths["future"]:
+        specs.append(Spec("future", (None, codec.lookback + codec.horizon, widths["future"])))
+    if widths["static"]:
+        specs.append(Spec("static", (None, widths["static"])))
+    return specs
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class ScaledLoss(keras.losses.Loss):
+    """A loss of raw values against forecasts in the units of each window's scale.
+
+    Args:
+        kind: `mse`, `mae` or `quantile`.
+        levels: of the quantiles.
+
+    Shapes: y_true (batch, horizon) raw, y_pred (batch, horizon, outputs + 2) with loc and scale last; the sample weight
+    (batch, horizon) is 0 where nothing was observed, and the mean is over what was.
+    """
+
+    def __init__(self, kind, levels=(), name="scaled_loss", reduction="mean_with_sample_weight", **kwargs):
+        super().__init__(name=name, reduction=reduction, **kwargs)
+        self.kind, self.levels = kind, tuple(levels)
+
+    def call(self, y_true, y_pred):
+        forecasts, loc, scale = y_pred[..., :-2], y_pred[..., -2], y_pred[..., -1]
+        truth = (ops.cast(y_true, y_pred.dtype) - loc) / scale
+        if self.kind == "quantile":
+            return ops.mean(pinball_loss(truth, forecasts, self.levels), axis=-1)
+        error = forecasts[..., 0] - truth
+        return ops.square(error) if self.kind == "mse" else ops.abs(error)
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind, "levels": list(self.levels)}
+
+
+class Likelihood(keras.losses.Loss):
+    """−log p(y) of raw values under an AutoregressiveNetwork's outputs.
+
+    Shapes: y_true (batch, steps), y_pred (batch, steps, parameters + 1) with the scale last; weights as in ScaledLoss.
+    """
+
+    def __init__(self, network: AutoregressiveNetwork):
+        super().__init__(name="likelihood", reduction="mean_with_sample_weight")
+        self.network = network
+
+    def call(self, y_true, y_pred):
+        parameters = self.network.parameters(y_pred[..., :-1], y_pred[..., -1:])
+        return -ops.squeeze(self.network.head.log_prob(ops.expand_dims(y_true, -1), **parameters), -1)
+
+
+def loss(model: keras.Model, config, codec: Codec) -> keras.losses.Loss:
+    """What training minimises."""
+    if config.model == "deepar":
+        return Likelihood(model.get_layer("network"))
+    return ScaledLoss(config.loss, codec.levels)
+
+
+def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
+    """`forecast` of a segment model; `step` of an autoregressive one."""
+    network = model.get_layer("network")
+    return [_step(network, config, codec) if config.model == "deepar" else _forecast(network, codec)]
+
+
+def _forecast(network: SegmentNetwork, codec: Codec) -> Signature:
+    unroll = -(-codec.lookback // network.segment) <= LONGEST_UNROLLED
+
+    def forecast(inputs):
+        outputs = network(inputs, unroll=unroll)
+        scale = outputs[:, :1, -1:]
+        return {"quantiles": outputs[..., :-2] * scale + outputs[:, :1, -2:-1], "scale": scale[:, 0, 0]}
+
+    levels = "the median alone" if network.outputs == 1 else f"the quantiles {', '.join(map(str, codec.levels))}"
+    outputs = {
+        "quantiles": f"(batch, {codec.horizon}, {network.outputs}) {levels}, in the units of y",
+        "scale": "(batch,) the unit of the calibration, codec.offsets in bundle.json: quantiles + offsets × scale",
+    }
+    return Signature("forecast", tuple(_inputs(codec, codec.lookback)), outputs, {}, forecast, fixed_batch=not unroll)
+
+
+def _step(network: AutoregressiveNetwork, config, codec: Codec) -> Signature:
+    widths = codec.widths
+    specs = [Spec("value", (None,)), Spec("observed", (None,)), Spec("series", (None,), "int32")]
+    specs += [Spec("since", (None,))] if codec.missing else []
+    specs += [Spec("future", (None, widths["future"]))] if widths["future"] else []
+    specs += [Spec("static", (None, widths["static"]))] if widths["static"] else []
+    specs += [Spec("scale", (None,)), Spec("history", (None, network.longest))]
+    names = network.state_names()
+    specs += [Spec(name, (None, config.units)) for name in names]
+    parameters = {
+        name: f"(batch,) {name} of the next value's distribution" for name, _ in HEADS[config.distribution].links
+    }
+    history = f"(batch, {network.longest}) the last values"
+    outputs = {**parameters, "next_history": history, **{f"next_{n}": f"(batch, {config.units})" for n in names}}
+    states = {"next_history": "history", **{f"next_{name}": name for name in names}}
+    return Signature("step", tuple(specs), outputs, states, network.step)

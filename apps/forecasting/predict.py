@@ -1,0 +1,203 @@
+"""Forecasts from raw tables, on any engine: NumPy around `engine(signature, **arrays)`."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import DataError, UsageError
+from ..core.files import replacing, write_text
+from . import tables
+from .codec import Codec, Encoded
+from .config import PredictOptions
+from .frequency import format_stamps
+from .tables import Layout, Series, Table
+
+ROWS = 512  # windows in one call of the engine
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecasts of many windows: point (rows, horizon), quantiles (rows, horizon, levels), scale (rows,)."""
+
+    point: np.ndarray
+    quantiles: np.ndarray
+    scale: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Forecasts after the end of each series of a table, with their stamps, and the table for a picture."""
+
+    table: Table
+    stamps: list[list[str]]
+    levels: tuple[float, ...]
+    forecast: Forecast
+
+    def rows(self) -> list[dict]:
+        """A row per series and step: unique_id, ds, point and a column per quantile."""
+        made = zip(self.table.series, self.stamps, self.forecast.point, self.forecast.quantiles, strict=True)
+        names = [f"q{level:g}" for level in self.levels]
+        return [
+            {
+                "unique_id": series.id,
+                "ds": stamp,
+                "point": float(point),
+                **dict(zip(names, map(float, values), strict=True)),
+            }
+            for series, stamps, points, quantiles in made
+            for stamp, point, values in zip(stamps, points, quantiles, strict=True)
+        ]
+
+
+def forecast(
+    engine, config, codec: Codec, encoded: Encoded, series, origins, *, options=None, calibrated=True, wrap=iter
+):
+    """Forecasts from the given origins; `wrap` may show progress over the chunks."""
+    options = options or PredictOptions()
+    chunks = [slice(i, i + ROWS) for i in range(0, len(series), ROWS)]
+    ask = _sampled if config.model == "deepar" else _direct
+    parts = [ask(engine, config, codec, encoded, series[c], origins[c], options) for c in wrap(chunks)]
+    point, quantiles, scale = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if calibrated:
+        quantiles = codec.calibrate(quantiles, scale)
+    if quantiles.shape[-1] != len(codec.levels):
+        quantiles = np.repeat(quantiles, len(codec.levels), axis=-1)
+    return Forecast(point, quantiles, scale)
+
+
+def _direct(engine, config, codec, encoded, series, origins, options):
+    answer = engine("forecast", **codec.windows(encoded, series, origins))
+    quantiles = answer["quantiles"]
+    middle = codec.levels.index(0.5) if quantiles.shape[-1] > 1 else 0
+    return quantiles[..., middle], quantiles, answer["scale"]
+
+
+def _sampled(engine, config, codec, encoded, series, origins, options):
+    """Warms the state up over the look-back, then samples paths a step at a time."""
+    windows = codec.windows(encoded, series, origins)
+    rng = np.random.default_rng((options.seed, int(origins[0]), int(series[0])))
+    state, position = start_state(engine, codec, windows), max(codec.lags)
+    for t in range(position, codec.lookback):
+        state, _ = _advance(engine, codec, windows, state, t, windows["y"][:, t - 1], windows["observed"][:, t - 1])
+    count = options.paths or config.paths
+    windows = {name: np.repeat(array, count, axis=0) for name, array in windows.items()}
+    state = {name: np.repeat(array, count, axis=0) for name, array in state.items()}
+    value, there = windows["y"][:, -1], windows["observed"][:, -1]
+    paths = np.empty((len(value), codec.horizon), np.float32)
+    for h in range(codec.horizon):
+        state, parameters = _advance(engine, codec, windows, state, codec.lookback + h, value, there)
+        value, there = sample(rng, parameters), np.ones_like(value)
+        paths[:, h] = value
+    paths = paths.reshape(len(series), count, codec.horizon)
+    quantiles = np.moveaxis(np.quantile(paths, codec.levels, axis=1), 0, -1).astype(np.float32)
+    scale = state["scale"].reshape(len(series), count)[:, 0]
+    return np.median(paths, axis=1), quantiles, scale
+
+
+def start_state(engine, codec: Codec, windows: dict) -> dict[str, np.ndarray]:
+    """The state of a step model before the first step after the lags."""
+    y, observed = windows["y"], windows["observed"]
+    count = np.maximum(observed.sum(axis=1), 1)
+    mean = (np.abs(y) * observed).sum(axis=1) / count
+    specs = {s.name: s.shape for s in engine.signatures["step"].inputs}
+    first = max(codec.lags)
+    zeros = {n: np.zeros((len(y), *shape[1:]), np.float32) for n, shape in specs.items() if n.startswith("state_")}
+    history = np.concatenate([y[:, :1], y[:, : first - 1]], axis=1)  # the value before comes in with the first step
+    return {"scale": np.where(mean > 1e-6, mean, 1.0).astype(np.float32), "history": history, **zeros}
+
+
+def _advance(engine, codec, windows, state, t, value, observed):
+    """One step: the state after seeing `value`, and the distribution at position `t` of the window."""
+    inputs = {"value": value, "observed": observed, "series": windows["series"]}
+    if codec.missing:
+        known = t - 1 < windows["since"].shape[1]
+        inputs["since"] = windows["since"][:, t - 1] if known else np.zeros_like(value)
+    if "future" in windows:
+        inputs["future"] = windows["future"][:, t]
+    if "static" in windows:
+        inputs["static"] = windows["static"]
+    answer = engine("step", **inputs, **state)
+    following = {k.removeprefix("next_"): v for k, v in answer.items() if k.startswith("next_")}
+    return {"scale": state["scale"], **following}, {k: v for k, v in answer.items() if not k.startswith("next_")}
+
+
+def sample(rng: np.random.Generator, parameters: dict[str, np.ndarray]) -> np.ndarray:
+    """One draw per row of the distribution that the parameters name."""
+    if "dispersion" in parameters:
+        mean, r = parameters["mean"].astype(float), 1.0 / parameters["dispersion"].astype(float)
+        return rng.negative_binomial(r, r / (r + mean)).astype(np.float32)
+    noise = (
+        rng.standard_t(parameters["df"]) if "df" in parameters else rng.standard_normal(parameters["location"].shape)
+    )
+    return (parameters["location"] + parameters["scale"] * noise).astype(np.float32)
+
+
+def predict(engine, config, codec: Codec, source: Path, options: PredictOptions) -> Prediction:
+    """Forecasts what comes after the end of every series in a file."""
+    table = tables.read(source, _layout(config, source), training=False)
+    encoded = codec.encode(table)
+    where = np.arange(len(table.series))
+    result = forecast(engine, config, codec, encoded, where, encoded.length, options=options)
+    stamps = [
+        list(format_stamps(table.frequency.stamps(s.start, len(s.y) + codec.horizon)[-codec.horizon :]))
+        for s in table.series
+    ]
+    return Prediction(table, stamps, codec.levels, result)
+
+
+def _layout(config, source: Path) -> Layout:
+    """The layout of training, or long where the file's header says so (as the bundle's example does)."""
+    covariates = {"past": config.past, "future": config.future, "static": config.static}
+    if source.is_file() and source.suffix == ".csv":
+        with source.open(encoding="utf-8-sig", errors="replace") as file:
+            if file.readline().startswith("unique_id,ds,y"):
+                return Layout("long", frequency=config.frequency, **covariates)
+    columns = (config.id_column, config.time_column, config.target_column)
+    return Layout(config.layout, *columns, frequency=config.frequency, **covariates)
+
+
+def write(result: Prediction, path: Path) -> None:
+    """Writes `.csv`, `.json` or a picture `.png`."""
+    if path.suffix == ".csv":
+        rows = result.rows()
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows({k: f"{v:.7g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    elif path.suffix == ".json":
+        write_text(path, json.dumps(result.rows(), indent=1) + "\n")
+    elif path.suffix == ".png":
+        from .plots import plot_prediction
+
+        plot_prediction(result, path)
+    else:
+        raise UsageError(f"--out {path}: expected .csv, .json or .png")
+
+
+def summary(result: Prediction) -> str:
+    """The first rows, for a terminal."""
+    rows = result.rows()
+    lines = [f"{'series':16} {'stamp':20} {'point':>12} {'10 %':>12} {'90 %':>12}"]
+    for row in rows[:12]:
+        low, high = (row.get(name, float("nan")) for name in ("q0.1", "q0.9"))
+        lines.append(f"{row['unique_id'][:16]:16} {row['ds']:20} {row['point']:12.5g} {low:12.5g} {high:12.5g}")
+    lines += [f"… {len(rows) - 12} more rows; --out FILE.csv keeps them all"] if len(rows) > 12 else []
+    return "\n".join(lines)
+
+
+def example(config, data, path: Path) -> None:
+    """Writes the last look-back of up to three series as a long table."""
+    if not data.table.series:
+        raise DataError("no series to make an example of")
+    keep = data.codec.lookback + 1
+    shown = []
+    for s, end in zip(data.table.series[:3], data.borders[:, 2], strict=False):
+        first = max(0, int(end) - keep)
+        stop = {name: len(v) if name in config.future else int(end) for name, v in s.columns.items()}
+        columns = {name: v[first : min(stop[name], int(end) + data.codec.horizon)] for name, v in s.columns.items()}
+        start = data.table.frequency.at(s.start, [first])[0]
+        shown.append(Series(s.id, start, s.y[first : int(end)], columns, s.static))
+    tables.write_long(path, Table(data.table.frequency, tuple(shown)))

@@ -1,0 +1,170 @@
+"""SegRNN: segments of the past through one recurrent cell, all segments of the horizon in parallel."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from ...layers import GRUCell, LSTMCell, Recurrent
+
+CELLS = {"gru": GRUCell, "lstm": LSTMCell}
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class SegmentNetwork(keras.layers.Layer):
+    """Raw windows in; forecasts in the units of each window's own scale out, with that scale.
+
+        x_t    = (y_t − loc) / scale − anchor
+        s_i    = ReLU(W [x of segment i, what is known of it] + b)
+        h      = the cell's state after the segments of the look-back
+        d_j    = the cell's output after one step from h, on a position embedding of segment j and a series embedding
+        ŷ_j    = V dropout(d_j) + c + anchor                 for all segments j of the horizon at once
+
+    Args:
+        lookback, horizon, segment: steps. units: hidden units. embedding: width of the series embedding.
+        series: how many series have an embedding (and, where `tables` is given, a scale) of their own.
+        outputs: numbers per step, 1 or as many as there are quantile levels; `centre` is the median's place.
+        season: 0 anchors at the last value, otherwise at the same step of the last season.
+        tables: location and scale of each series; empty lists standardise by the window.
+        cell, dropout: `gru` or `lstm`; the share of units dropped before V.
+
+    Shapes: a dict of y, observed (batch, lookback), series (batch,), and where the data have them since, past, future,
+    static, to (batch, horizon, outputs + 2): forecasts in scaled units, then loc and scale.
+    Masking: a segment in which nothing was observed changes no state.
+    Reference: Lin et al. 2023, SegRNN (arXiv:2308.11200). Departures: covariates, gaps, the seasonal anchor, quantiles.
+    """
+
+    def __init__(
+        self,
+        lookback,
+        horizon,
+        segment,
+        units,
+        embedding,
+        series,
+        outputs,
+        centre=0,
+        season=0,
+        tables=((), ()),
+        cell="gru",
+        dropout=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.options = {
+            "lookback": lookback, "horizon": horizon, "segment": segment, "units": units, "embedding": embedding,
+            "series": series, "outputs": outputs, "centre": centre, "season": season, "tables": tables, "cell": cell,
+            "dropout": dropout,
+        }  # fmt: skip
+        self.lookback, self.horizon, self.segment, self.season = lookback, horizon, segment, season
+        self.outputs, self.centre, self.series = outputs, centre, series
+        self.ahead = -(-horizon // segment)
+        self.tables = [np.array([0.0, *t], "float32") for t in tables] if len(tables[0]) else None
+        self.cell = CELLS[cell](units)
+        self.over_time = Recurrent(self.cell)
+        self.unrolled = Recurrent(self.cell, unroll=True)
+        self.segment_in = keras.layers.Dense(units, activation="relu", name="segment_in")
+        self.known_in = keras.layers.Dense(units, name="known_in")
+        self.dropout = keras.layers.Dropout(dropout)
+        self.segment_out = keras.layers.Dense(segment * outputs, name="segment_out")
+
+    def build(self, shapes):
+        units, embedding = self.options["units"], self.options["embedding"]
+        features = 1 + bool(self.season) + 2 * ("since" in shapes)
+        features += sum(shapes[name][-1] for name in ("past", "future") if name in shapes)
+        self.segment_in.build((None, None, self.segment * features))
+        self.over_time.build((None, None, units))
+        self.unrolled.build((None, None, units))
+        known = self.segment * shapes["future"][-1] if "future" in shapes else 0
+        known += shapes["static"][-1] if "static" in shapes else 0
+        if known:
+            self.known_in.build((None, None, known))
+        self.segment_out.build((None, None, units))
+        self.positions = self.add_weight((self.ahead, units - embedding), "random_normal", name="positions")
+        if embedding:
+            self.identities = self.add_weight((self.series + 1, embedding), "random_normal", name="series")
+        self.built = True
+
+    def call(self, inputs, training=False, unroll=False):
+        y, observed, series = inputs["y"], inputs["observed"], inputs["series"]
+        loc, scale = self.scaling(y, observed, series)
+        scaled = (y - loc) / scale
+        anchor, differences = self.anchored(scaled)
+        steps = [ops.stack(differences, axis=-1)]
+        if "since" in inputs:
+            steps.append(ops.stack([observed, inputs["since"]], axis=-1))
+        steps += [inputs[name][:, : self.lookback] for name in ("past", "future") if name in inputs]
+        segments = self.segment_in(self.segments(ops.concatenate(steps, axis=-1), left=True))
+        there = ops.any(self.segments(observed[..., None], left=True) > 0, axis=-1)
+        state = (self.unrolled if unroll else self.over_time)(segments, mask=there)
+        outputs = self.segment_out(self.dropout(self.decode(state, inputs), training=training))
+        outputs = ops.reshape(outputs, (-1, self.ahead * self.segment, self.outputs))[:, : self.horizon]
+        forecasts = self.spread(outputs) + anchor[..., None]
+        tail = ops.broadcast_to(ops.stack([loc, scale], axis=-1), (ops.shape(y)[0], self.horizon, 2))
+        return ops.concatenate([forecasts, tail], axis=-1)
+
+    def scaling(self, y, observed, series):
+        """Location and scale of each window, (batch, 1): its own, or its series' where that has one."""
+        count = ops.maximum(ops.sum(observed, axis=1, keepdims=True), 1.0)
+        loc = ops.sum(y * observed, axis=1, keepdims=True) / count
+        scale = ops.sqrt(ops.sum(ops.square(y - loc) * observed, axis=1, keepdims=True) / count)
+        scale = ops.maximum(scale, 1e-5 * ops.abs(loc) + 1e-6)  # a constant window has none
+        if self.tables is not None:
+            known = ops.cast(series > 0, y.dtype)[:, None]
+            table_loc, table_scale = (ops.take(ops.convert_to_tensor(t), series)[:, None] for t in self.tables)
+            loc = known * table_loc + (1.0 - known) * loc
+            scale = known * table_scale + (1.0 - known) * scale
+        return loc, scale
+
+    def anchored(self, scaled):
+        """What the horizon is measured from, (batch, horizon), and the look-back as differences."""
+        last = scaled[:, -1:]
+        if not self.season:
+            return ops.repeat(last, self.horizon, axis=1), [scaled - last]
+        cycles = -(-self.horizon // self.season)
+        anchor = ops.tile(scaled[:, self.lookback - self.season :], (1, cycles))[:, : self.horizon]
+        year = scaled[:, self.season :] - scaled[:, : self.lookback - self.season]
+        return anchor, [scaled - last, ops.pad(year, ((0, 0), (self.season, 0)))]
+
+    def segments(self, steps, left):
+        """(batch, steps, features) to (batch, segments, segment · features), filled up at the far end of time."""
+        length, features = steps.shape[1], steps.shape[2]
+        count = -(-length // self.segment)
+        missing = count * self.segment - length
+        if missing:
+            steps = ops.pad(steps, ((0, 0), (missing, 0) if left else (0, missing), (0, 0)))
+        return ops.reshape(steps, (-1, count, self.segment * features))
+
+    def decode(self, state, inputs):
+        """One step of the cell for every segment of the horizon at once: (batch, ahead, units)."""
+        units, batch = self.options["units"], ops.shape(state)[0]
+        queries = ops.broadcast_to(self.positions, (batch, *self.positions.shape))
+        if self.options["embedding"]:
+            identity = ops.take(self.identities, inputs["series"], axis=0)[:, None]
+            queries = ops.concatenate([queries, ops.repeat(identity, self.ahead, axis=1)], axis=-1)
+        known = [self.segments(inputs["future"][:, self.lookback :], left=False)] if "future" in inputs else []
+        if "static" in inputs:
+            known.append(ops.repeat(inputs["static"][:, None], self.ahead, axis=1))
+        if known:
+            queries = queries + self.known_in(ops.concatenate(known, axis=-1))
+        rows = ops.reshape(ops.repeat(state[:, None], self.ahead, axis=1), (-1, units))
+        states = [rows, *(ops.zeros_like(rows) for _ in self.cell.state_size[1:])]
+        output, _ = self.cell.step(ops.reshape(queries, (-1, units)), states)
+        return ops.reshape(output, (-1, self.ahead, units))
+
+    def spread(self, outputs):
+        """Quantiles that never cross: the median, and softplus increments away from it on both sides."""
+        if self.outputs == 1:
+            return outputs
+        level = np.arange(self.outputs)
+        mixing = np.zeros((self.outputs, self.outputs), "float32")
+        mixing[self.centre] = 1.0
+        mixing[(level[:, None] > self.centre) & (level[None] >= level[:, None])] = 1.0
+        mixing[(level[:, None] < self.centre) & (level[None] <= level[:, None])] = -1.0
+        widths = ops.where(level == self.centre, outputs, ops.softplus(outputs - 2.0))
+        return ops.matmul(widths, mixing)
+
+    def compute_output_spec(self, inputs, training=False, unroll=False):
+        return keras.KerasTensor((inputs["y"].shape[0], self.horizon, self.outputs + 2), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
