@@ -84,7 +84,7 @@ class Recurrent(keras.layers.Layer):
         states = self._check_states(initial_state, self.get_initial_state(ops.shape(sequences)[0]))
         sequences = ops.swapaxes(sequences, 0, 1)
         if mask is not None:
-            mask = ops.transpose(ops.cast(_check_mask(mask, sequences), "bool"))[..., None]
+            mask = ops.expand_dims(ops.transpose(ops.cast(_check_mask(mask, sequences), "bool")), -1)
             sequences = ops.where(mask, sequences, ops.zeros_like(sequences))
         if self.go_backwards:
             sequences, mask = ops.flip(sequences, 0), None if mask is None else ops.flip(mask, 0)

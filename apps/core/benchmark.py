@@ -17,7 +17,7 @@ from .run import Run
 
 
 def measure(app: App, path: Path, engines=(), *, threads=(1,), seconds: float = 0.5) -> list[dict]:
-    """Median and 95th percentile per signature, engine and number of threads; engines whose runtime is missing are left out.
+    """Median and 95th percentile per signature, engine and number of threads; what is not installed is left out.
 
     Args:
         path: a run or a bundle. A run adds Keras: the compiled function, and `model.predict` where the model takes just
@@ -44,13 +44,13 @@ def measure(app: App, path: Path, engines=(), *, threads=(1,), seconds: float = 
                 row["difference"] = max(float(np.max(np.abs(answer[k] - v), initial=0)) for k, v in outputs.items())
                 rows.append(row)
     if path != bundle and (not engines or "keras" in engines):
-        rows += _keras_predict(Run(path), samples, seconds)
+        rows += _keras_predict(app, Run(path), samples, seconds)
     return rows
 
 
-def _keras_predict(run: Run, samples: dict, seconds: float) -> list[dict]:
+def _keras_predict(app: App, run: Run, samples: dict, seconds: float) -> list[dict]:
     """What users of plain Keras call: `model.predict` on one row."""
-    model = run.model()
+    model = run.model(app)
     names = set(model.input) if isinstance(model.input, dict) else set()
     same = [(s, inputs) for s, (inputs, _) in samples.items() if set(inputs) == names]
     size = os.path.getsize(run.path / "model.keras")

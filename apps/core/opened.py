@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .app import App, missing_extra
+from .app import App
 from .config import from_json
 from .engines import Engine, open_bundle_engine
 from .errors import ElmanError, UsageError
@@ -66,12 +66,9 @@ def open_model(app: App, path: Path | str, engine: str | None = None, threads: i
 
 def open_run(app: App, run: Run, model=None) -> Opened:
     """A run on the Keras engine; `model` where it is in memory already."""
-    try:
-        from .engines import keras as runtime
+    model = model or run.model(app)
+    from .engines import keras as runtime
 
-        model = model or run.model()
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "engine 'keras'") from None
     config, codec = run.config(app), run.codec(app)
     signatures = {s.name: s for s in app.stage("model").signatures(model, config, codec)}
     return Opened(app, run.path, config, codec, Engine("keras", signatures, runtime.load(signatures)))

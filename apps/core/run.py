@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import backend
 from .config import from_json, to_json
 from .errors import ElmanError, UsageError
 from .files import read_json, write_json
@@ -32,12 +33,12 @@ class Run:
     def codec(self, app):
         return app.stage("codec").Codec.from_json(read_json(self.path / "codec.json"))
 
-    def model(self):
+    def model(self, app):
         """The trained Keras model (loaded in safe mode: no code from the file runs)."""
+        backend.load(f"{self.path}: the Keras model")
         import keras
 
-        from elman import layers  # noqa: F401  (registers the cells and layers)
-
+        app.stage("model")  # registers its layers
         path = self.path / "model.keras"
         if not path.exists():
             raise ElmanError(f"{self.path}: no model.keras; was the training finished? go on with --resume")
@@ -53,6 +54,11 @@ def default_out(app) -> Path:
     return Path("runs") / app.name / time.strftime("%Y%m%d-%H%M%S")
 
 
+def refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise UsageError(f"--out {path} exists; choose another, or use --resume or --overwrite")
+
+
 def start(app, config, out: Path | None, *, resume: bool = False, overwrite: bool = False) -> Run:
     """Makes the run directory, or opens it to resume; an existing one is refused otherwise."""
     path = Path(out) if out else default_out(app)
@@ -66,7 +72,7 @@ def start(app, config, out: Path | None, *, resume: bool = False, overwrite: boo
         return Run(path)
     if path.exists():
         if not overwrite:
-            raise UsageError(f"--out {path} exists; choose another, or use --resume or --overwrite")
+            refuse_existing(path)
         if path.is_file() or (any(path.iterdir()) and not (path / "config.json").exists()):
             raise UsageError(f"--overwrite: {path} is not a run directory; it is left as it is")
         shutil.rmtree(path)

@@ -138,7 +138,8 @@ class _Keeper(keras.callbacks.Callback):
         done = len(self.history) * self.epoch_steps + batch + 1
         self.update(completed=done, description=f"epoch {len(self.history) + 1} loss {loss:.4f}")
         if not math.isfinite(loss):
-            self.fault = f"the loss became {loss} in epoch {len(self.history) + 1}, step {batch + 1}: lower the learning rate or clip"
+            where = f"epoch {len(self.history) + 1}, step {batch + 1}"
+            self.fault = f"the loss became {loss} in {where}: lower the learning rate or clip"
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):

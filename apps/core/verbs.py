@@ -3,11 +3,12 @@
 import time
 from pathlib import Path
 
+from . import backend
 from .app import App, missing_extra
 from .config import to_json
 from .errors import UsageError
 from .files import write_json
-from .run import BUNDLE, Run
+from .run import BUNDLE, Run, refuse_existing
 from .run import start as start_run
 
 
@@ -20,16 +21,17 @@ def train(app: App, config=None, out=None, *, resume=False, overwrite=False, qui
 
 
 def _train(app, config, out, resume, overwrite, quiet):
-    config = config if config is not None else app.preset(app.default)
-    data = app.stage("data").load(config)
-    try:
-        from . import training
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, f"elman {app.name} train") from None
+    backend.load(f"elman {app.name} train")
     import keras
 
+    from . import training
     from .opened import open_run
     from .report import plot_history
+
+    config = config if config is not None else app.preset(app.default)
+    if out is not None and not (resume or overwrite):
+        refuse_existing(Path(out))  # before the data are read, which may take long
+    data = app.stage("data").load(config)
 
     run = start_run(app, config, out, resume=resume, overwrite=overwrite)
     for warning in data.warnings:
@@ -98,15 +100,13 @@ def _keep(app: App, run: Run, result, began: float) -> None:
 
 def export(app: App, path, *, quiet=True) -> Path:
     """Writes the bundle of a run, every container compared with Keras; returns its path."""
+    backend.load(f"elman {app.name} export")
     from .opened import open_run
 
     run = Run(Path(path))
     config = run.config(app)
     data = app.stage("data").load(config, codec=run.codec(app))
-    try:
-        model = run.model()
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, f"elman {app.name} export") from None
+    model = run.model(app)
     _export(app, run, open_run(app, run, model), model, data, quiet)
     return run.path / BUNDLE
 

@@ -33,7 +33,7 @@ class Config(TrainingConfig):
     season: int = 0
     """Steps of one season; 0 takes the usual one of the frequency."""
     split: tuple[float, ...] = (0.7, 0.1, 0.2)
-    """Training, validation and test: shares of each series, or numbers of steps. Empty: the last horizon (or the official
+    """Training, validation and test: shares of each series, or numbers of steps. Empty: the last horizon (or official
     test part) is the test, the horizon before it the validation."""
     horizon: int = 52
     """Steps to forecast."""

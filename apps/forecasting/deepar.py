@@ -74,7 +74,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         return ops.concatenate([outputs, ops.repeat(scale[:, None], steps, axis=1)], axis=-1)
 
     def step(self, inputs):
-        """One observation and the state in; the distribution of the next value, in raw units, and the next state out."""
+        """An observation and the state in; the distribution of the next value, in raw units, and the next state out."""
         scale = inputs["scale"][:, None]
         history = ops.concatenate([inputs["history"][:, 1:], inputs["value"][:, None]], axis=1)
         lagged = [history[:, self.longest - lag] / scale[:, 0] for lag in self.lags]

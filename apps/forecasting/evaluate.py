@@ -16,11 +16,11 @@ from .data import Data, require_windows
 from .predict import Forecast, forecast
 
 INTENDED_USE = (
-    "Forecasts of series like those it was trained on, from their raw values and stamps: planning, monitoring, a prior "
+    "Forecasts of series like those it was trained on, from raw values and stamps: planning, monitoring, a prior "
     "for a decision that a person takes. New series of the same kind and frequency are standardised by their own window."
 )
 LIMITS = (
-    "The quantiles are calibrated on the validation part: their coverage holds while the series behaves as it did there, "
+    "The quantiles are calibrated on the validation part: their coverage holds while the series behave as they did, "
     "and drops after a change of level or regime. Covariates named as future must be known when the forecast is made."
 )
 CHUNK = 1024  # windows scored at once: bounds the memory of long horizons
@@ -212,7 +212,7 @@ def _scales(table, ends: tuple[int, ...], season: int) -> np.ndarray:
 
 
 def _seasonal_scales(data: Data) -> np.ndarray:
-    """The scale of MASE of each series, from all that comes before its test part (or all of it, where that is first)."""
+    """The scale of MASE of each series, from all before its test part."""
     ends = tuple(int(b[1]) or int(b[2]) for b in data.borders)
     return _scales(_Identity(data.table), ends, data.codec.season)
 

@@ -1,0 +1,8 @@
+from .additive import BahdanauAttention
+from .base import Attention
+from .cell import AttentionCell
+from .coverage import CoverageAttention, coverage_loss
+from .dot_product import LuongAttention
+from .location import LocationSensitiveAttention
+from .monotonic import BahdanauMonotonicAttention, LuongMonotonicAttention
+from .window import GaussianWindowAttention

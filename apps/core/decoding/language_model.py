@@ -143,7 +143,7 @@ class LanguageModel:
             if order > 1:
                 suffixes, inverse = np.unique(keys % self.base ** (order - 1), return_inverse=True)
                 # an n-gram that opens a text has padding alone before it: its own count stands
-                opens = (suffixes // self.base ** (order - 2) == 0) & (order > 2)
+                opens = suffixes // self.base ** (order - 2) == 0
                 weights = np.where(opens[inverse], counts, 1)
                 keys, counts = suffixes, np.bincount(inverse, weights).astype(np.int64)
         return levels[::-1]

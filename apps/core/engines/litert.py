@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from ..backend import quiet_stderr
 from ..errors import ElmanError
 from ..signature import Signature
 
@@ -14,10 +15,11 @@ def load(directory: Path, pattern: str, signatures: Mapping[str, Signature], thr
     """A runner over the `.tflite` file; memory is allocated on the first call of each shape."""
     path = directory / pattern
     try:
-        interpreter = Interpreter(str(path), num_threads=threads)
+        with quiet_stderr():
+            interpreter = Interpreter(str(path), num_threads=threads)
+            runners = {name: interpreter.get_signature_runner(name) for name in signatures}
     except (ValueError, RuntimeError) as error:
         raise ElmanError(f"{path}: LiteRT refuses the file: {str(error).splitlines()[0]}") from None
-    runners = {name: interpreter.get_signature_runner(name) for name in signatures}
 
     def run(signature: Signature, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         runner = runners[signature.name]

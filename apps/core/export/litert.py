@@ -1,11 +1,13 @@
 """LiteRT: one file in which all signatures share their weights, built-in operators only."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
+from ..backend import quiet_stderr
 from ..errors import ElmanError
 from ..signature import Signature
 
@@ -33,7 +35,9 @@ def write(saved_model: Path, signatures: Sequence[Signature], path: Path, varian
     if variant == "litert-int8":
         converter.representative_dataset = samples
     try:
-        content = converter.convert()
+        with quiet_stderr(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = converter.convert()
     except Exception as error:  # the converter raises its own kinds, whose message is a page of MLIR
         raise ElmanError(f"LiteRT ({variant}): {_reason(str(error))}") from error
     check_builtin(content, path.name)

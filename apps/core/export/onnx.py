@@ -1,13 +1,12 @@
 """ONNX: a file per signature."""
 
-import contextlib
 import logging
-import os
 from pathlib import Path
 
 import tensorflow as tf
 import tf2onnx
 
+from ..backend import quiet_stderr
 from ..errors import ElmanError
 from ..signature import Signature
 from .saved_model import tensor_specs
@@ -26,7 +25,7 @@ def write(signature: Signature, path: Path) -> None:
         outputs = signature.function(dict(zip(specs, tensors, strict=True)))
         return [tf.identity(outputs[name], name=name) for name in names]
 
-    with contextlib.redirect_stderr(open(os.devnull, "w")):
+    with quiet_stderr():
         proto, _ = tf2onnx.convert.from_function(function, list(specs.values()), opset=OPSET)
     graph = proto.graph
     if len(graph.output) != len(names):
