@@ -1,3 +1,16 @@
+from .attention import (
+    Attention,
+    AttentionCell,
+    BahdanauAttention,
+    BahdanauMonotonicAttention,
+    CoverageAttention,
+    GaussianWindowAttention,
+    LocationSensitiveAttention,
+    LuongAttention,
+    LuongMonotonicAttention,
+    coverage_loss,
+)
+from .attention.decoder import AttentionDecoder
 from .cells import Cell, ElmanCell, GRUCell, KernelCell, LSTMCell, StackedCells
 from .heads import (
     CategoricalHead,

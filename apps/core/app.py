@@ -22,7 +22,7 @@ class App:
     - `codec`: `Codec.to_json() -> dict`, `Codec.from_json(dict)`. NumPy only.
     - `data`: `load(config, codec=None) -> data` checks everything before it returns; `data.codec` is fitted on the
       training split (or the one given), `data.sizes` says how large each split is, `data.train` and `data.validation`
-      are `batching.Source`s.
+      are `source.Source`s.
     - `model`: `build(config, codec) -> keras.Model`, `loss(model, config, codec)`, and
       `signatures(model, config, codec) -> list[Signature]`.
     - `evaluate`: `calibrate(engine, config, data) -> codec` (after training, on validation data),

@@ -1,21 +1,9 @@
 """Batches that depend on nothing but (seed, epoch, step), so that a resumed run sees the same data."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import keras
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Source:
-    """Rows to learn from: how many there are, and how to gather some of them.
-
-    `gather(indices) -> (inputs, targets)` or `(inputs, targets, weights)`, arrays or dicts of arrays, rows first.
-    """
-
-    count: int
-    gather: Callable[[np.ndarray], tuple]
+from .source import Source
 
 
 class Batches(keras.utils.PyDataset):

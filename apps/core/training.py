@@ -10,10 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from .batching import Batches, Source
+from .batching import Batches
 from .errors import ElmanError
 from .files import read_json, replacing_directory, write_csv, write_json
 from .progress import bar
+from .source import Source
 
 CHECKPOINT = "checkpoints/last"
 BEST = "checkpoints/best"

@@ -1,5 +1,6 @@
 """The verbs, written once: functions that take an App. The command line and notebooks call these."""
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def _train(app, config, out, resume, overwrite, quiet):
     opened = open_run(app, run, model)
     codec = app.stage("evaluate").calibrate(opened.engine, config, data)
     write_json(run.path / "codec.json", codec.to_json())
+    data = dataclasses.replace(data, codec=codec)
     plot_history(fitted.history, run.path / "plots")
     run.write_metrics(
         application=app.name,

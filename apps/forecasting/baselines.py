@@ -130,6 +130,7 @@ def _filled(history):
 def ets(history, horizon, season, levels):
     """Exponential smoothing (statsmodels): none or a damped trend, additive or multiplicative terms, chosen by AIC.
 
+    A trend is tried for seasons up to 12 and for 52: within a daily cycle it would prolong the slope of the last hour.
     A season above 24 is taken out by STL first and its last cycle repeated. Missing values are interpolated. Quantiles
     are analytic for additive models, simulated (1,000 paths, fixed seed) for multiplicative ones.
     """
@@ -172,7 +173,7 @@ def _ets(y, horizon, season, levels):
     import pandas as pd
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
-    cycle = np.zeros(horizon)
+    cycle, trends = np.zeros(horizon), (None, "add") if season <= 12 or season == 52 else (None,)
     if season > 24:
         from statsmodels.tsa.seasonal import STL
 
@@ -180,7 +181,7 @@ def _ets(y, horizon, season, levels):
         y, cycle, season = y - seasonal, np.resize(seasonal[-season:], horizon), 1
     fits = []
     for kind in ["add", "mul"] if y.min() > 0 and not cycle.any() else ["add"]:
-        for trend in (None, "add"):
+        for trend in trends:
             model = ETSModel(
                 pd.Series(y),  # intervals ask for an index
                 error=kind,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.batching import Source
 from ..core.errors import DataError, MissingExtra
+from ..core.source import Source
 from . import tables
 from .codec import Codec, Column, Encoded, calendar_names
 from .tables import Layout, Table
@@ -87,8 +87,8 @@ def require_windows(data: Data, *names: str) -> None:
         if not data.sizes[name]:
             longest = max(len(s.y) for s in data.table.series)
             raise DataError(
-                f"{data.config.data}: no {name} window of {data.codec.horizon} steps; the longest series has {longest}. "
-                "Shorten --horizon, change --split, or give longer series"
+                f"{data.config.data}: no {name} window of {data.codec.horizon} steps; the longest series has "
+                f"{longest}. Shorten --horizon, change --split, or give longer series"
             )
 
 

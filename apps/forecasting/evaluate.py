@@ -1,5 +1,6 @@
 """Rolling-origin evaluation on any engine, the baselines on the same origins, and calibration."""
 
+import contextlib
 import dataclasses
 import functools
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.errors import MissingExtra
 from ..core.progress import track
 from . import metrics
 from .baselines import BASELINES
@@ -16,8 +18,8 @@ from .data import Data, require_windows
 from .predict import Forecast, forecast
 
 INTENDED_USE = (
-    "Forecasts of series like those it was trained on, from raw values and stamps: planning, monitoring, a prior "
-    "for a decision that a person takes. New series of the same kind and frequency are standardised by their own window."
+    "Forecasts of series like those it was trained on, from raw values and stamps: planning, monitoring, a prior for a "
+    "decision that a person takes. New series of the same kind and frequency are standardised by their own window."
 )
 LIMITS = (
     "The quantiles are calibrated on the validation part: their coverage holds while the series behave as they did, "
@@ -61,7 +63,7 @@ def evaluate(engine, config, data: Data, *, quiet: bool = True) -> Evaluation:
     sampled, drawn = _sample(engine, config, data, series[some], origins[some], quiet)
     scores = {name: tally.scores() for name, tally in tallies.items()}
     baselines = {name: scores[name] for name in FAST}
-    baselines |= {name: sampled[name] for name in BASELINES if name not in FAST}
+    baselines |= {name: sampled[name] for name in sampled if name not in ("model", *FAST)}
     notes = _notes(scores["model"], baselines, sampled)
     return Evaluation(scores["model"], baselines, sampled, notes, drawn, data)
 
@@ -70,7 +72,8 @@ def _sample(engine, config, data, series, origins, quiet) -> tuple[dict, dict]:
     """Model and all baselines on a few windows, and those forecasts."""
     made = {"model": forecast(engine, config, data.codec, data.encoded, series, origins)}
     for name in track(BASELINES, "baselines", quiet=quiet):
-        made[name] = _baseline(name, data, series, origins)
+        with contextlib.suppress(MissingExtra):  # on a device without statsmodels the naive ones are what there is
+            made[name] = _baseline(name, data, series, origins)
     scores = {}
     for name, result in made.items():
         tally = _Tally(data)
@@ -118,8 +121,9 @@ def calibrate(engine, config, data: Data) -> Codec:
     """Conformal calibration on rolling origins of the validation part (split conformal, Romano et al. 2019).
 
     For a pair of levels the conformity score of a value is how far it lies outside their interval, in units of the
-    window's scale; the interval is widened (or narrowed) by the quantile of the scores that makes it cover. Steps of the
-    horizon share scores in blocks. The median is left as it is.
+    window's scale; the interval is widened by the quantile of the scores that makes it cover. Steps of the horizon share
+    scores in blocks. The median stays, and no interval is narrowed: windows of one series overlap, and a calm validation
+    part is no promise.
     """
     if not config.calibrate or not data.sizes["validation"]:
         return data.codec
@@ -148,7 +152,7 @@ def _offset(y: np.ndarray, q: np.ndarray, levels, k: int) -> float:
         return _conformal(y - q[..., k], level)
     low, high = min(k, mirror), max(k, mirror)
     outside = np.maximum(q[..., low] - y, y - q[..., high])
-    width = _conformal(outside, levels[high] - levels[low])
+    width = max(_conformal(outside, levels[high] - levels[low]), 0.0)
     return -width if k == low else width
 
 
@@ -262,6 +266,8 @@ def _notes(model: dict, baselines: dict, sampled: dict) -> tuple[str, ...]:
                 f"{sampled['model']['windows']} sampled windows",
             ),
         ):
+            if not names:
+                continue
             best = min(names, key=lambda n: baselines[n].get(metric, np.inf))
             ours, theirs = scores.get(metric, np.nan), baselines[best].get(metric, np.nan)
             verdict = "better than" if ours < theirs else "NOT better than"

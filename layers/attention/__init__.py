@@ -6,3 +6,16 @@ from .dot_product import LuongAttention
 from .location import LocationSensitiveAttention
 from .monotonic import BahdanauMonotonicAttention, LuongMonotonicAttention
 from .window import GaussianWindowAttention
+
+__all__ = [
+    "Attention",
+    "AttentionCell",
+    "BahdanauAttention",
+    "BahdanauMonotonicAttention",
+    "CoverageAttention",
+    "GaussianWindowAttention",
+    "LocationSensitiveAttention",
+    "LuongAttention",
+    "LuongMonotonicAttention",
+    "coverage_loss",
+]
