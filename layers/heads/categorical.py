@@ -14,7 +14,7 @@ def gumbel(seed, like):
 class CategoricalHead(DistributionHead):
     """One of `units` classes a step: log p(y) = l_y − log Σₖ exp(lₖ) for logits l = features W + b.
 
-    `log_prob` takes integers (...) with logits (..., units), and returns (...). See `DistributionHead` for the arguments.
+    `log_prob` takes integers (...) with logits (..., units), and returns (...). Arguments: see `DistributionHead`.
     """
 
     links = (("logits", identity),)

@@ -25,9 +25,9 @@ class MixtureDensityHead(DistributionHead):
         components: number of Gaussians M.
         kernel_initializer, bias_initializer: as in `DistributionHead`.
 
-    Shapes: features (..., features) to outputs (..., 6 M + 1); targets (..., 3) hold x, y and pen (0 or 1); log p is (...).
-    Reference: Graves 2013, Generating Sequences With Recurrent Neural Networks (arXiv:1308.0850), §4.1. Scales are softplus
-    where the paper has exp (the same for small ones), with a floor, and |ρ| < 0.999.
+    Shapes: features (..., features) to outputs (..., 6 M + 1); targets (..., 3): x, y and pen (0 or 1); log p (...).
+    Reference: Graves 2013, Generating Sequences With Recurrent Neural Networks (arXiv:1308.0850), §4.1. Scales are
+    softplus where the paper has exp (the same for small ones), with a floor, and |ρ| < 0.999.
     """
 
     links = (

@@ -5,7 +5,7 @@ from ..cells.base import check_units
 
 
 def nade_logits(y, visible_bias, hidden_bias, kernel, output_kernel, segments=8):
-    """The logits of p(y_d = 1 | y₁ … y_d₋₁) for all d at once, given the whole vector y. See `NADEHead` for the symbols.
+    """The logits of p(y_d = 1 | y₁ … y_d₋₁) for all d at once, given the whole vector y. Symbols: see `NADEHead`.
 
     Between two ones of y the hidden units do not change, so a row with k ones has k + 1 distinct hidden states, not D.
     Those are computed, by matrix products alone: rows × segments × (D + H) numbers where the definition
