@@ -83,16 +83,16 @@ def naive2(history, horizon, season, levels):
     if history.ndim > 1:
         parts = [naive2(row, horizon, season, levels) for row in history]
         return Forecast(np.stack([p.point for p in parts]), np.stack([p.quantiles for p in parts]))
-    gain, shift = _season(_filled(history), horizon, season)
+    filled = _filled(history)
+    gain, shift = _season(filled, horizon, season if _seasonal(filled, season) else 1, filled.min() <= 0)
     point, spread = _repeat((history - shift[:-horizon]) / gain[:-horizon], horizon, 1)
     return _gaussian(point * gain[-horizon:] + shift[-horizon:], spread * gain[-horizon:], levels)
 
 
-def _season(y, horizon, season):
-    """Seasonal factors and summands over history and horizon, one and zero where it is not significant."""
+def _season(y, horizon, season, additive):
+    """Seasonal factors and summands (one of them neutral) over the history and the horizon."""
     gain, shift = np.ones(len(y) + horizon), np.zeros(len(y) + horizon)
-    if _seasonal(y, season):
-        additive = y.min() <= 0
+    if season > 1:
         figure = np.resize(_seasonal_figure(y, season, additive), len(gain))
         gain, shift = (gain, figure) if additive else (figure, shift)
     return gain, shift
@@ -153,9 +153,9 @@ def _fit(method, name, history, horizon, season, levels):
         import statsmodels.tsa.api  # noqa: F401
     except ImportError:
         raise MissingExtra(name, "train") from None
-    reason = "the history does not vary"
+    reason = "it takes ten values that vary"
     seen = history[~np.isnan(history)]
-    if len(seen) and np.ptp(seen) > 0:
+    if len(seen) >= 10 and np.ptp(seen) > 0:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
@@ -173,12 +173,13 @@ def _ets(y, horizon, season, levels):
     import pandas as pd
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
-    cycle, trends = np.zeros(horizon), (None, "add") if season <= 12 or season == 52 else (None,)
+    trends = (None, "add") if season <= 12 or season == 52 else (None,)
+    cycle = np.zeros(horizon)
     if season > 24:
         from statsmodels.tsa.seasonal import STL
 
-        seasonal = STL(y, period=season).fit().seasonal
-        y, cycle, season = y - seasonal, np.resize(seasonal[-season:], horizon), 1
+        part = STL(y, period=season, seasonal=21).fit().seasonal  # 21 cycles: smooth, yet follows years of 52.18 weeks
+        y, cycle, season = y - part, np.resize(part[-season:], horizon), 1
     fits = []
     for kind in ["add", "mul"] if y.min() > 0 and not cycle.any() else ["add"]:
         for trend in trends:
@@ -204,7 +205,7 @@ def _ets(y, horizon, season, levels):
 def _theta(y, horizon, season, levels):
     from statsmodels.tsa.forecasting.theta import ThetaModel
 
-    gain, shift = _season(y, horizon, season)
+    gain, shift = _season(y, horizon, season if _seasonal(y, season) else 1, y.min() <= 0)
     y = (y - shift[:-horizon]) / gain[:-horizon]
     fit = ThetaModel(y, deseasonalize=False).fit()
     alpha, level, square = fit.params["alpha"], y[0], 0.0
