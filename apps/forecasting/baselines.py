@@ -174,11 +174,13 @@ def _ets(y, horizon, season, levels):
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
     trends = (None, "add") if season <= 12 or season == 52 else (None,)
-    cycle = np.zeros(horizon)
+    cycle, inflation = np.zeros(horizon), 1.0
     if season > 24:
         from statsmodels.tsa.seasonal import STL
 
         part = STL(y, period=season, seasonal=21).fit().seasonal  # 21 cycles: smooth, yet follows years of 52.18 weeks
+        cycles = min(len(y) / season, 21)
+        inflation = (cycles + 1) / (cycles - 1)  # a mean of k noisy cycles: too near the history, off for the future
         y, cycle, season = y - part, np.resize(part[-season:], horizon), 1
     fits = []
     for kind in ["add", "mul"] if y.min() > 0 and not cycle.any() else ["add"]:
@@ -199,7 +201,7 @@ def _ets(y, horizon, season, levels):
         paths = best.simulate(horizon, anchor="end", repetitions=1000, rng=np.random.default_rng(0))
         return Forecast(point, np.quantile(np.asarray(paths), levels, axis=1).T)
     variance = best.get_prediction(len(y), len(y) + horizon - 1).forecast_variance
-    return _gaussian(point + cycle, np.sqrt(variance), levels)
+    return _gaussian(point + cycle, np.sqrt(variance * inflation), levels)
 
 
 def _theta(y, horizon, season, levels):
