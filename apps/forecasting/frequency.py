@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.errors import UsageError
+from .columns import numbers
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86400, "W": 604800}
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
@@ -146,7 +147,7 @@ class Parsed(NamedTuple):
 
 
 _ISO = re.compile(r"(?:[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?)?\n)+")
-_WHOLE = re.compile(r"(?:[+-]?[0-9]{1,18}\n)+")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _CLOCK = r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.0+)?)?)?"
 _ZONE = r" ?(Z|[+-]\d{2}:?\d{2})?"
 _YEAR_FIRST = re.compile(rf"(\d{{4}})[-/.](\d{{1,2}})(?:[-/.](\d{{1,2}}))?{_CLOCK}{_ZONE}", re.ASCII)
@@ -172,11 +173,12 @@ def parse_stamps(values):
             return Parsed(values, valid)
         values = values.astype(str)
     texts = [str(v).strip() for v in values]
-    column = "\n".join(texts) + "\n"
-    if _WHOLE.fullmatch(column):
-        dates = _compact(texts)
-        return dates or Parsed(np.array([int(v) for v in texts], np.int64), np.ones(len(texts), bool))
-    if _ISO.fullmatch(column):
+    whole = np.array([_WHOLE.fullmatch(v) is not None for v in texts])
+    if 2 * np.count_nonzero(whole) > len(texts):
+        index = [int(v) if known else 0 for v, known in zip(texts, whole, strict=True)]
+        dates = _compact(texts) if whole.all() else None
+        return dates or Parsed(np.array(index, np.int64), whole, remedy="write whole numbers")
+    if _ISO.fullmatch("\n".join(texts) + "\n"):
         try:
             return Parsed(np.array(texts, "datetime64[s]"), np.ones(len(texts), bool))
         except ValueError:
@@ -235,20 +237,18 @@ def _one(text, order):
 
 def join_parts(columns):
     """Stamps from year, month, day, hour, minute and second columns (as many as given), or from a date and a time."""
-    try:
-        parts = [np.asarray(c if isinstance(c, np.ndarray) else [float(v) for v in c]) for c in columns]
-        whole = all((p == np.floor(p)).all() for p in parts)
-    except (ValueError, TypeError):
-        whole = False
-    if not whole:
+    parts = np.array([numbers(column)[0] for column in columns])
+    whole = ((parts == np.floor(parts)) & (np.abs(parts) < 1e6)).all(0)
+    if 2 * np.count_nonzero(whole) <= len(whole):
         return parse_stamps([" ".join(map(str, cells)) for cells in zip(*columns, strict=True)])
-    parts = [p.astype(np.int64) for p in parts] + [np.full(len(parts[0]), int(i < 3)) for i in range(len(parts), 6)]
-    year, month, day, hour, minute, second = parts
+    low, high = np.array([[1601, 1, 1, 0, 0, 0], [2199, 12, 31, 23, 59, 59]])[..., None]
+    fields = np.tile(low, len(whole))
+    fields[: len(parts), whole] = parts[:, whole]
+    valid = whole & ((low <= fields) & (fields <= high)).all(0)
+    year, month, day, *clock = np.where(valid, fields, low)
     months = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)
-    valid = (year > 1600) & (year < 2200) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= _month_length(months))
-    valid &= (hour >= 0) & (hour < 24) & (minute >= 0) & (minute < 60) & (second >= 0) & (second < 60)
-    stamps = months.astype("datetime64[s]") + ((day - 1) * 86400 + hour * 3600 + minute * 60 + second)
-    return Parsed(stamps, valid, remedy="expected year, month, day, hour … as whole numbers")
+    stamps = months.astype("datetime64[s]") + ((day - 1) * 86400 + clock[0] * 3600 + clock[1] * 60 + clock[2])
+    return Parsed(stamps, valid & (day <= _month_length(months)), remedy="write year, month, day, … as whole numbers")
 
 
 def format_stamps(stamps):

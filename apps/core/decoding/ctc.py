@@ -287,7 +287,7 @@ class Stream:
 
     def _row(self, states):
         rows = [scorer.scores(state) for scorer, state in zip(self._search.scorers, states, strict=True)]
-        return np.sum(rows, axis=0) if rows else np.zeros(len(self._search.labels))
+        return sum(rows[1:], rows[0]) if rows else np.zeros(len(self._search.labels))
 
     def _path(self, i, depth=0):
         """(class, frame, log-probability) of the characters of prefix i after the first `depth`."""

@@ -138,6 +138,13 @@ def test_day_and_month_are_told_apart_by_the_column_or_refused():
         assert "told apart" in parsed.remedy
 
 
+def test_one_wrong_cell_leaves_the_rest_of_the_column_what_it_is(tmp_path):
+    assert "column ds: 1 cell without a stamp: row 3 has '2.5'" in fault(tmp_path, "ds,y\n1,1\n2.5,2\n3,1\n")
+    text = "year,month,y\n2020,11,1\n2020,,2\n2021,1,3\n"
+    said = fault(tmp_path, text, Layout(time_column="year,month"))
+    assert "column year,month: 1 cell without a stamp: row 3 has '2020 '" in said
+
+
 def test_format_stamps_is_read_back():
     for stamps in (dates("2020-01-01", 3), dates("2020-01-01T22", 3, "h"), np.array([3, 4, 5])):
         np.testing.assert_array_equal(parse_stamps(format_stamps(stamps)).stamps, stamps)
