@@ -1,5 +1,6 @@
 """fit with what recurrent training needs around it: schedule, clipping, checkpoints, resume, early stopping."""
 
+import json
 import math
 import os
 import time
@@ -12,12 +13,12 @@ from keras import ops
 
 from .batching import Batches
 from .errors import ElmanError
-from .files import read_json, replacing_directory, write_csv, write_json
+from .files import replacing, write_csv
 from .progress import bar
 from .source import Source
 
-CHECKPOINT = "checkpoints/last"
-BEST = "checkpoints/best"
+CHECKPOINT = "checkpoints/last.npz"
+BEST = "checkpoints/best.npz"
 
 
 @keras.saving.register_keras_serializable(package="elman")
@@ -80,7 +81,19 @@ class Fitted:
     reason: str
 
 
-def fit(model, config, loss, train: Source, validation: Source, directory: Path, *, rows=0, resume=False, quiet=False):
+def fit(
+    model,
+    config,
+    loss,
+    train: Source,
+    validation: Source,
+    directory: Path,
+    *,
+    rows=0,
+    resume=False,
+    quiet=False,
+    on_epoch=None,
+):
     """Trains `model` in place and leaves the weights of the best epoch in it.
 
     A checkpoint (weights, optimizer, seeds, history) is written after every epoch into `directory/checkpoints`;
@@ -93,13 +106,15 @@ def fit(model, config, loss, train: Source, validation: Source, directory: Path,
         train, validation: rows to learn from and to judge by.
         directory: the run directory.
         rows: rows per epoch (0: all).
+        on_epoch: called with the history after each epoch; a reason that it returns ends the training.
     """
     keras.utils.set_random_seed(config.seed)
     batches = Batches(train, config.batch_size, config.seed, rows)
     held_out = Batches(validation, config.batch_size, rows=rows)
     model.compile(optimizer(config, len(batches)), loss, jit_compile=False)
-    keeper = _Keeper(directory, config, batches, len(batches), quiet)
+    keeper = _Keeper(directory, config, batches, len(batches), on_epoch)
     model.optimizer.build(model.trainable_variables)
+    resume = resume and (directory / CHECKPOINT).exists()  # else it was stopped in its first epoch
     history = _restore(model, directory / CHECKPOINT) if resume else []
     keeper.history = history
     first = len(history)
@@ -123,12 +138,13 @@ def fit(model, config, loss, train: Source, validation: Source, directory: Path,
 class _Keeper(keras.callbacks.Callback):
     """Writes the checkpoint and the history after each epoch and decides when to stop, from the history alone."""
 
-    def __init__(self, directory: Path, config, batches: Batches, epoch_steps: int, quiet: bool):
+    def __init__(self, directory: Path, config, batches: Batches, epoch_steps: int, on_epoch=None):
         super().__init__()
         self.directory, self.config, self.batches, self.epoch_steps = directory, config, batches, epoch_steps
         self.history: list[dict] = []
         self.update = lambda *args, **kwargs: None
-        self.fault = ""
+        self.fault = self.ended = ""
+        self.on_epoch = on_epoch or (lambda history: "")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.start_epoch(epoch)
@@ -155,7 +171,8 @@ class _Keeper(keras.callbacks.Callback):
             self._save(BEST, averaged)
         self._save(CHECKPOINT, averaged=False)
         write_csv(self.directory / "history.csv", self.history)
-        if self.finished():
+        self.ended = self.on_epoch(self.history)
+        if self.finished() or self.ended:
             self.model.stop_training = True
 
     def best(self) -> tuple[int, float]:
@@ -170,6 +187,8 @@ class _Keeper(keras.callbacks.Callback):
     def reason(self) -> str:
         if self.fault:
             return self.fault
+        if self.ended:
+            return self.ended
         if self.finished():
             return f"no better validation loss for {self.config.patience} epochs"
         return f"all {self.config.epochs} epochs done"
@@ -190,9 +209,8 @@ class _Keeper(keras.callbacks.Callback):
         values = [ops.convert_to_numpy(v) for v in _state(self.model)]
         if averaged:
             _assign(self.model.trainable_variables, self._raw)
-        with replacing_directory(self.directory / name) as path:
-            np.savez(path / "state.npz", *values)
-            write_json(path / "history.json", self.history)
+        with replacing(self.directory / name) as path:
+            np.savez(path, *values, history=np.array(json.dumps(self.history)))
 
 
 def _state(model) -> list:
@@ -201,15 +219,14 @@ def _state(model) -> list:
 
 def _restore(model, path: Path) -> list[dict]:
     """Loads a checkpoint into the model and its optimizer; returns its history."""
-    if not path.exists():
-        raise ElmanError(f"{path.parent.parent}: no checkpoint to go on from; train without --resume (or --overwrite)")
-    with np.load(path / "state.npz", allow_pickle=False) as file:
-        values = [file[name] for name in file.files]
+    with np.load(path, allow_pickle=False) as file:
+        history = json.loads(file["history"].item())
+        values = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
     state = _state(model)
     if len(values) != len(state) or any(tuple(v.shape) != a.shape for v, a in zip(state, values, strict=True)):
         raise ElmanError(f"{path}: the checkpoint is of another model; its config differs from this one")
     _assign(state, values)
-    return read_json(path / "history.json")
+    return history
 
 
 def _assign(variables, values) -> None:

@@ -8,7 +8,7 @@ from . import backend
 from .app import App, missing_extra
 from .config import to_json
 from .errors import UsageError
-from .files import write_json
+from .files import replacing, write_json
 from .run import BUNDLE, Run, refuse_existing
 from .run import start as start_run
 
@@ -18,10 +18,11 @@ def train(app: App, config=None, out=None, *, resume=False, overwrite=False, qui
 
     The data are checked whole before the directory is made. `resume` goes on from the last epoch of `out`.
     """
-    return _train(app, config, out, resume, overwrite, quiet)[0]
+    return train_opened(app, config, out, resume=resume, overwrite=overwrite, quiet=quiet)[0]
 
 
-def _train(app, config, out, resume, overwrite, quiet):
+def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet=True, on_epoch=None):
+    """Trains; returns the run and what is in memory of it: data, opened run, Keras model. `on_epoch`: see `fit`."""
     backend.load(f"elman {app.name} train")
     import keras
 
@@ -51,8 +52,10 @@ def _train(app, config, out, resume, overwrite, quiet):
         rows=data.rows_per_epoch,
         resume=resume,
         quiet=quiet,
+        on_epoch=on_epoch,
     )
-    model.save(run.path / "model.keras")
+    with replacing(run.path / "model.keras") as path:
+        model.save(path)
     write_json(run.path / "codec.json", data.codec.to_json())
     opened = open_run(app, run, model)
     codec = app.stage("evaluate").calibrate(opened.engine, config, data)
@@ -126,7 +129,7 @@ def run(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet
     from . import benchmark
     from .report import write_report
 
-    done, data, opened, model = _train(app, config, out, resume, overwrite, quiet)
+    done, data, opened, model = train_opened(app, config, out, resume=resume, overwrite=overwrite, quiet=quiet)
     began = time.perf_counter()
     result = app.stage("evaluate").evaluate(opened.engine, opened.config, data, quiet=quiet)
     _keep(app, done, result, began)
