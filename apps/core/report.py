@@ -1,5 +1,6 @@
 """report.md and the plots that every application has; its own plots come from its evaluate stage."""
 
+import warnings
 from pathlib import Path
 
 from .files import replacing, write_text
@@ -86,5 +87,6 @@ def plot_history(history: list[dict], directory: Path) -> None:
 
 def save_figure(figure, path: Path) -> None:
     """Writes a figure as PNG, whole or not at all."""
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names of series in a script that the font lacks
         figure.savefig(temporary, dpi=110, format="png")

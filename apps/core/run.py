@@ -54,6 +54,14 @@ def default_out(app) -> Path:
     return Path("runs") / app.name / time.strftime("%Y%m%d-%H%M%S")
 
 
+def _is_run(path: Path) -> bool:
+    """Whether a directory was made here: other programs' directories have a config.json as well."""
+    if not (path / "config.json").exists():
+        return False
+    saved = read_json(path / "config.json")
+    return isinstance(saved, dict) and set(saved) == {"application", "config"}
+
+
 def refuse_existing(path: Path) -> None:
     if path.exists():
         raise UsageError(f"--out {path} exists; choose another, or use --resume or --overwrite")
@@ -63,17 +71,19 @@ def start(app, config, out: Path | None, *, resume: bool = False, overwrite: boo
     """Makes the run directory, or opens it to resume; an existing one is refused otherwise."""
     path = Path(out) if out else default_out(app)
     if resume:
-        if not (path / "config.json").exists():
-            raise UsageError(f"--resume: {path} is not a run directory (no config.json)")
+        if not _is_run(path):
+            raise UsageError(f"--resume: {path} is not a run directory")
         saved = Run(path).config(app)
         if saved != config:
             changed = [k for k, v in to_json(config).items() if to_json(saved)[k] != v]
             raise UsageError(f"--resume: {path} was trained with another config; these differ: {', '.join(changed)}")
+        for left in path.rglob(".part-*"):  # by a killed process
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         return Run(path)
     if path.exists():
         if not overwrite:
             refuse_existing(path)
-        if path.is_file() or (any(path.iterdir()) and not (path / "config.json").exists()):
+        if path.is_file() or (any(path.iterdir()) and not _is_run(path)):
             raise UsageError(f"--overwrite: {path} is not a run directory; it is left as it is")
         shutil.rmtree(path)
     path.mkdir(parents=True)

@@ -83,16 +83,16 @@ def naive2(history, horizon, season, levels):
     if history.ndim > 1:
         parts = [naive2(row, horizon, season, levels) for row in history]
         return Forecast(np.stack([p.point for p in parts]), np.stack([p.quantiles for p in parts]))
-    filled = _filled(history)
-    gain, shift = _season(filled, horizon, season if _seasonal(filled, season) else 1, filled.min() <= 0)
+    gain, shift = _season(_filled(history), horizon, season)
     point, spread = _repeat((history - shift[:-horizon]) / gain[:-horizon], horizon, 1)
     return _gaussian(point * gain[-horizon:] + shift[-horizon:], spread * gain[-horizon:], levels)
 
 
-def _season(y, horizon, season, additive):
-    """Seasonal factors and summands (one of them neutral) over the history and the horizon."""
+def _season(y, horizon, season):
+    """Seasonal factors and summands over history and horizon, one and zero where the season is not significant."""
     gain, shift = np.ones(len(y) + horizon), np.zeros(len(y) + horizon)
-    if season > 1:
+    if _seasonal(y, season):
+        additive = y.min() <= 0
         figure = np.resize(_seasonal_figure(y, season, additive), len(gain))
         gain, shift = (gain, figure) if additive else (figure, shift)
     return gain, shift
@@ -207,7 +207,7 @@ def _ets(y, horizon, season, levels):
 def _theta(y, horizon, season, levels):
     from statsmodels.tsa.forecasting.theta import ThetaModel
 
-    gain, shift = _season(y, horizon, season if _seasonal(y, season) else 1, y.min() <= 0)
+    gain, shift = _season(y, horizon, season)
     y = (y - shift[:-horizon]) / gain[:-horizon]
     fit = ThetaModel(y, deseasonalize=False).fit()
     alpha, level, square = fit.params["alpha"], y[0], 0.0

@@ -2,12 +2,15 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ..core.errors import DataError
 from .frequency import Frequency
 from .tables import Series, Table
+
+LARGEST = 1e16
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,16 @@ class Column:
     @classmethod
     def fit(cls, name: str, found: np.ndarray) -> "Column":
         if found.dtype.kind in "OU":
-            return cls(name, values=tuple(sorted({str(v) for v in found} - {""})))
+            return cls(name, values=tuple(sorted({str(v) for v in found} - {""})) or ("",))
         mean = float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
         scale = float(np.nanstd(found)) if np.isfinite(found).any() else 1.0
         return cls(name, mean, scale or 1.0)
 
     def encode(self, found: np.ndarray) -> np.ndarray:
         if self.values:
-            return (found.astype(str)[..., None] == np.array(self.values)).astype(np.float32)
-        if np.asarray(found).dtype.kind in "OU":
+            text = found if found.dtype.kind in "OU" else np.array(["" if np.isnan(v) else f"{v:g}" for v in found])
+            return (text.astype(str)[..., None] == np.array(self.values)).astype(np.float32)
+        if found.dtype.kind in "OU":
             raise DataError(
                 f"covariate '{self.name}': expected numbers as in training, found text such as {found.flat[0]!r}"
             )
@@ -119,8 +123,21 @@ class Codec:
     def grid(self) -> Frequency:
         return dataclasses.replace(Frequency.parse(self.frequency), season=self.season)
 
+    def named(self, table: Table, source: str | Path) -> Table:
+        """The table, whose only series has the name of training's only one where it is called after its file."""
+        if len(table.series) == len(self.ids) == 1 and table.series[0].id == Path(source).stem:
+            return dataclasses.replace(table, series=(dataclasses.replace(table.series[0], id=self.ids[0]),))
+        return table
+
     def encode(self, table: Table) -> Encoded:
         """Lays the table out for windows; the table must have the grid and the covariates of training."""
+        for series in table.series:
+            largest = np.max(np.abs(series.y), initial=0, where=np.isfinite(series.y))
+            if largest > LARGEST:
+                raise DataError(
+                    f"series '{series.id}': expected values up to {LARGEST:.0e} in size (float32 squares them), "
+                    f"found {largest:.3g}; give them in a larger unit"
+                )
         if table.frequency.name != self.frequency:
             raise DataError(
                 f"expected a table with frequency {self.frequency}, as in training; found {table.frequency.name}"
@@ -152,7 +169,7 @@ class Codec:
             calendar_features(stamps, self.calendar),
             *(self._column(series, c, steps + after) for c in self.future),
         ]
-        static = [c.encode(np.array([_static(series, c.name)], object if c.values else float))[0] for c in self.static]
+        static = [c.encode(np.array([_static(series, c.name)]))[0] for c in self.static]
         pad = (before, after)
         return {
             "values": np.concatenate([np.full(before, values[0]), values, np.full(after, values[-1])]).astype(

@@ -111,31 +111,36 @@ class PredictOptions:
 
 
 _CO2 = Config()
+_CO2_DEEPAR = Config(
+    model="deepar", cell="lstm", layers=2, units=40, segment=1, lookback=156, lags=(1, 2, 3, 4, 51, 52, 53, 104),
+    epochs=15, windows_per_epoch=1280, test_stride=20, paths=100,
+)  # fmt: skip
 _SEGMENT_PAPER = Config(
-    data="ETTh1.csv",
-    layout="wide",
-    split=(8640, 2880, 2880),
-    horizon=96,
-    lookback=720,
-    calendar=False,
-    units=512,
-    embedding=256,
-    segment=24,
-    anchor="last",
-    scaling="series",
-    loss="mae",
-    batch_size=448,
-    learning_rate=3e-4,
-    schedule="decay",
-    decay=0.8,
-    decay_after=3,
-    epochs=30,
-    patience=5,
-    clip_norm=0.0,
-)
+    data="ETTh1.csv", layout="wide", split=(8640, 2880, 2880), horizon=96, lookback=720, calendar=False,
+    units=512, embedding=256, segment=24, anchor="last", scaling="series", loss="mae", batch_size=448,
+    learning_rate=3e-4, schedule="decay", decay=0.8, decay_after=3, epochs=30, patience=5, clip_norm=0.0,
+)  # fmt: skip
+_EXCHANGE_RATE = Config(
+    data="exchange_rate.csv", layout="wide", split=(0.7, 0.1, 0.2), horizon=96, lookback=96, calendar=False,
+    units=64, segment=24, anchor="last", scaling="window", epochs=10, windows_per_epoch=16384,
+)  # fmt: skip
+_POLLUTION = Config(
+    data="pollution.csv", layout="long", time_column="year,month,day,hour", target_column="pm2.5",
+    past=("DEWP", "TEMP", "PRES", "cbwd", "Iws", "Is", "Ir"), horizon=24, lookback=168, units=64, segment=12,
+    anchor="last", batch_size=128, epochs=10, windows_per_epoch=16384, test_stride=6,
+)  # fmt: skip
+_M4_HOURLY = Config(
+    data="m4", layout="m4", frequency="h", split=(), model="deepar", cell="lstm", layers=2, units=64, horizon=48,
+    lookback=96, embedding=20, dropout=0.1, batch_size=128, epochs=40, patience=10, windows_per_epoch=12800,
+    schedule="cosine", average=0.99,
+)  # fmt: skip
 
 PRESETS = {
-    "co2": Preset("Weekly CO2 at Mauna Loa (built in): a year ahead, under five minutes.", _CO2),
-    "segment-paper": Preset("SegRNN on ETTh1 (--data ETTh1.csv), 96 to 720 hours ahead by --horizon.", _SEGMENT_PAPER),
+    "co2": Preset("Weekly CO2 at Mauna Loa (built in), a year ahead: SegRNN.", _CO2),
+    "co2-deepar": Preset("The same by an autoregressive model that also streams.", _CO2_DEEPAR),
+    "segment-paper": Preset("SegRNN on ETTh1 (--data ETTh1.csv), --horizon 96, 192, 336, 720.", _SEGMENT_PAPER),
+    "deepar-m4-hourly": Preset("DeepAR on the 414 series of M4 Hourly (--data FOLDER).", _M4_HOURLY),
+    "exchange-rate": Preset("Eight daily currencies (--data exchange_rate.csv), 96 days.", _EXCHANGE_RATE),
+    "pollution": Preset("Beijing PM2.5 with weather and gaps (--data pollution.csv), 24 h.", _POLLUTION),
 }
 DEFAULT = "co2"

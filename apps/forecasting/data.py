@@ -56,8 +56,10 @@ def load(config, codec: Codec | None = None) -> Data:
     never in the test part.
     """
     table = read(config.data, layout(config), training=codec is None)
+    table = table if codec is None else codec.named(table, config.data)
     borders = split(table, config)
-    if codec is None:
+    training = codec is None
+    if training:
         codec = fit_codec(table, borders, config)
     else:
         borders = unseen(table, borders, codec)
@@ -67,7 +69,7 @@ def load(config, codec: Codec | None = None) -> Data:
         "validation": origins(encoded, borders[:, 0], borders[:, 1], codec),
         "test": origins(encoded, borders[:, 1], borders[:, 2], codec, stride=config.test_stride),
     }
-    return Data(
+    data = Data(
         config,
         table,
         codec,
@@ -79,6 +81,10 @@ def load(config, codec: Codec | None = None) -> Data:
         _describe(config, table),
         "public domain" if config.data == "co2" else "that of the data given",
     )
+    if training:
+        wanted = ("train", "validation") if config.split and not config.split[2] else ("train", "validation", "test")
+        require_windows(data, *wanted)
+    return data
 
 
 def require_windows(data: Data, *names: str) -> None:
@@ -169,6 +175,8 @@ def _stamp(text: str):
 
 def fit_codec(table: Table, borders: np.ndarray, config) -> Codec:
     """What the model has to know of the data, from the training part alone."""
+    if config.model == "deepar" and config.distribution == "negative_binomial":
+        _require_counts(table)
     ends = borders[:, 0]
     season = config.season or table.frequency.seasonality()
     lags = tuple(sorted(config.lags or default_lags(season))) if config.model == "deepar" else ()
@@ -204,6 +212,16 @@ def fit_codec(table: Table, borders: np.ndarray, config) -> Codec:
         missing=bool(gaps or short),
         lags=lags,
     )
+
+
+def _require_counts(table: Table) -> None:
+    for s in table.series:
+        wrong = s.y[(s.y < 0) | (s.y != np.floor(s.y))]
+        if np.isfinite(wrong).any():
+            raise DataError(
+                f"--distribution negative_binomial: expected counts (0, 1, 2, …), found {wrong[np.isfinite(wrong)][0]:g} "
+                f"in series '{s.id}'; student_t and gaussian take any number"
+            )
 
 
 def _statics(table: Table, name: str) -> np.ndarray:

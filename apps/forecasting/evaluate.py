@@ -121,9 +121,9 @@ def calibrate(engine, config, data: Data) -> Codec:
     """Conformal calibration on rolling origins of the validation part (split conformal, Romano et al. 2019).
 
     For a pair of levels the conformity score of a value is how far it lies outside their interval, in units of the
-    window's scale; the interval is widened by the quantile of the scores that makes it cover. Steps of the horizon share
-    scores in blocks. The median stays, and no interval is narrowed: windows of one series overlap, and a calm validation
-    part is no promise.
+    window's scale; the interval is widened by the quantile of the scores that makes it cover. Steps of the horizon
+    share scores in blocks. The median stays, and no interval is narrowed: windows of one series overlap, and a calm
+    validation part is no promise.
     """
     if not config.calibrate or not data.sizes["validation"]:
         return data.codec

@@ -1,6 +1,7 @@
 """Forecasts from raw tables, on any engine: NumPy around `engine(signature, **arrays)`."""
 
 import csv
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,8 @@ def sample(rng: np.random.Generator, parameters: dict[str, np.ndarray]) -> np.nd
 
 def predict(engine, config, codec: Codec, source: Path, options: PredictOptions) -> Prediction:
     """Forecasts what comes after the end of every series in a file."""
-    table = tables.read(source, _layout(config, source), training=False)
+    layout = dataclasses.replace(_layout(config, source), fallback=codec.frequency)
+    table = codec.named(tables.read(source, layout, training=False), source)
     encoded = codec.encode(table)
     where = np.arange(len(table.series))
     result = forecast(engine, config, codec, encoded, where, encoded.length, options=options)

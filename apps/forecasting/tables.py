@@ -35,6 +35,7 @@ class Layout:
         static: covariates with one value for each series (long).
         frequency: `h`, `15min`, `D`, `W`, `M`, `Q`, `Y`, …; empty to infer it. For series without a calendar the step,
             or a name that gives the season.
+        fallback: the frequency where no series has two stamps to infer it from.
     """
 
     kind: Literal["auto", "long", "wide", "m4"] = "auto"
@@ -45,6 +46,7 @@ class Layout:
     future: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     frequency: str = ""
+    fallback: str = ""
 
     def __post_init__(self):
         if self.kind not in ("auto", "long", "wide", "m4"):
@@ -294,7 +296,7 @@ def _frequency(stamps, codes, layout, faults):
         return None
     if given and (dated or given.unit == "i"):
         return given
-    found = infer(stamps, codes)
+    found = infer(stamps, codes) or (Frequency.parse(layout.fallback) if layout.fallback else None)
     if dated and found is None and len(stamps):
         faults.add("the frequency cannot be inferred: no series has two stamps", "Set frequency to h, D, W, M, …")
     if dated:

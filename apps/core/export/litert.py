@@ -58,12 +58,11 @@ def _reason(message: str) -> str:
 
 
 def calibration(samples: dict[str, list[dict]], signatures: Sequence[Signature]) -> Callable:
-    """A representative set for the converter, a row at a time where the batch is fixed."""
+    """A representative set for the converter, whose interpreter takes one batch size only: the first row of each."""
 
     def rows() -> Iterable:
         for signature in signatures:
             for inputs in samples[signature.name]:
-                one = {k: v[:1] for k, v in inputs.items()} if signature.fixed_batch else inputs
-                yield signature.name, one
+                yield signature.name, {name: array[:1] for name, array in inputs.items()}
 
     return rows

@@ -94,9 +94,9 @@ def test_library_methods_are_fast_beat_the_mean_and_cover(method, season, period
     series = 50 + 5 * np.sin(2 * np.pi * t / season) * (season > 1) + 0.02 * t + 0.5 * rng.normal(size=t.size)
     history, truth = series[:-20].copy(), series[-20:]
     history[5:8] = nan
-    began = time.perf_counter()
+    began = time.process_time()
     forecast = method(history, 20, season, LEVELS)
-    assert time.perf_counter() - began < 10  # 0.03 to 0.6 s on a quiet machine, after the import
+    assert time.process_time() - began < 10  # 0.03 to 0.6 s after the import of statsmodels
     assert forecast.note == ""
     assert forecast.point.shape == (20,)
     assert (np.diff(forecast.quantiles, axis=1) > 0).all()

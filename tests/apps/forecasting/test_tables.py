@@ -424,9 +424,9 @@ def test_reading_imports_numpy_alone_and_is_fast(tmp_path):
     stamps, values = format_stamps(dates("2020-01-01T00", 5000, "h")), rng.normal(size=(50000, 7)).round(4).astype(str)
     rows = (f"s{i // 5000},{stamps[i % 5000]},{','.join(v)}" for i, v in enumerate(values))
     (tmp_path / "big.csv").write_text("unique_id,ds,y,a,b,c,d,e,f\n" + "\n".join(rows))
-    began = time.perf_counter()
+    began = time.process_time()
     big = read(tmp_path / "big.csv", Layout(past=tuple("abcdef")))
-    assert time.perf_counter() - began < 10  # 0.7 s on a quiet machine
+    assert time.process_time() - began < 5  # measured: 0.6 s
     assert [len(s.y) for s in big.series] == [5000] * 10
     np.testing.assert_array_equal(big.series[3].columns["f"], values[15000:20000, 6].astype(float))
     code = "import sys; from elman.apps.forecasting.tables import read; read(sys.argv[1])\n"
