@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from .core.app import App
+from .core.app import App, missing_extra
 from .core.config import did_you_mean, from_json
 from .core.engines import ENGINES
 from .core.errors import ElmanError, UsageError
@@ -72,7 +72,10 @@ def _dispatch(argv: list[str]) -> int:
         return 0 if len(argv) > 1 else 2
     if verb not in VERBS:
         raise UsageError(f"{app.name}: unknown verb '{verb}'{did_you_mean(verb, VERBS)}")
-    VERBS[verb](app, rest)
+    try:
+        VERBS[verb](app, rest)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, f"elman {app.name} {verb}") from None
     return 0
 
 

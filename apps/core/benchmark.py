@@ -10,7 +10,7 @@ import numpy as np
 
 from .app import App
 from .engines import ENGINES
-from .errors import ElmanError
+from .errors import ElmanError, UsageError
 from .export.bundle import read_samples
 from .opened import open_model
 from .run import Run
@@ -32,8 +32,8 @@ def measure(app: App, path: Path, engines=(), *, threads=(1,), seconds: float = 
         for count in threads:
             try:
                 opened = open_model(app, path, name, threads=count)
-            except ElmanError:
-                if engines:
+            except ElmanError as error:
+                if engines or isinstance(error, UsageError):
                     raise
                 continue
             label = name if count == 1 else f"{name}, {count} threads"

@@ -51,6 +51,8 @@ class Opened:
 def open_model(app: App, path: Path | str, engine: str | None = None, threads: int = 1) -> Opened:
     """Opens a run (engine `keras` unless another is asked for) or a bundle (engine `litert`)."""
     path = Path(path)
+    if threads < 1:
+        raise UsageError(f"--threads: expected 1 or more, received {threads}")
     if not path.exists():
         raise ElmanError(f"{path}: no such run or bundle")
     if (path / "bundle.json").exists():

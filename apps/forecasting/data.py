@@ -94,7 +94,7 @@ def require_windows(data: Data, *names: str) -> None:
             longest = max(len(s.y) for s in data.table.series)
             raise DataError(
                 f"{data.config.data}: no {name} window of {data.codec.horizon} steps; the longest series has "
-                f"{longest}. Shorten --horizon, change --split, or give longer series"
+                f"{longest}, training and validation included. Shorten --horizon, change --split, or give longer series"
             )
 
 
@@ -216,11 +216,12 @@ def fit_codec(table: Table, borders: np.ndarray, config) -> Codec:
 
 def _require_counts(table: Table) -> None:
     for s in table.series:
-        wrong = s.y[(s.y < 0) | (s.y != np.floor(s.y))]
-        if np.isfinite(wrong).any():
+        seen = s.y[np.isfinite(s.y)]
+        wrong = seen[(seen < 0) | (seen != np.floor(seen))]
+        if len(wrong):
             raise DataError(
-                f"--distribution negative_binomial: expected counts (0, 1, 2, …), found {wrong[np.isfinite(wrong)][0]:g} "
-                f"in series '{s.id}'; student_t and gaussian take any number"
+                f"--distribution negative_binomial: expected counts (0, 1, 2, …), found {wrong[0]:g} in series "
+                f"'{s.id}'; student_t and gaussian take any number"
             )
 
 

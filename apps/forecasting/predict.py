@@ -94,7 +94,7 @@ def _sampled(engine, config, codec, encoded, series, origins, options):
         paths[:, h] = value
     paths = paths.reshape(len(series), count, codec.horizon)
     quantiles = np.moveaxis(np.quantile(paths, codec.levels, axis=1), 0, -1).astype(np.float32)
-    scale = state["scale"].reshape(len(series), count)[:, 0]
+    scale = state["window_scale"].reshape(len(series), count)[:, 0]
     return np.median(paths, axis=1), quantiles, scale
 
 
@@ -107,7 +107,7 @@ def start_state(engine, codec: Codec, windows: dict) -> dict[str, np.ndarray]:
     first = max(codec.lags)
     zeros = {n: np.zeros((len(y), *shape[1:]), np.float32) for n, shape in specs.items() if n.startswith("state_")}
     history = np.concatenate([y[:, :1], y[:, : first - 1]], axis=1)  # the value before comes in with the first step
-    return {"scale": np.where(mean > 1e-6, mean, 1.0).astype(np.float32), "history": history, **zeros}
+    return {"window_scale": np.where(mean > 1e-6, mean, 1.0).astype(np.float32), "history": history, **zeros}
 
 
 def _advance(engine, codec, windows, state, t, value, observed):
@@ -122,7 +122,7 @@ def _advance(engine, codec, windows, state, t, value, observed):
         inputs["static"] = windows["static"]
     answer = engine("step", **inputs, **state)
     following = {k.removeprefix("next_"): v for k, v in answer.items() if k.startswith("next_")}
-    return {"scale": state["scale"], **following}, {k: v for k, v in answer.items() if not k.startswith("next_")}
+    return {"window_scale": state["window_scale"], **following}, {k: v for k, v in answer.items() if not k.startswith("next_")}
 
 
 def sample(rng: np.random.Generator, parameters: dict[str, np.ndarray]) -> np.ndarray:
