@@ -11,7 +11,26 @@ from .attention import (
     coverage_loss,
 )
 from .attention.decoder import AttentionDecoder
-from .cells import Cell, ElmanCell, GRUCell, KernelCell, LSTMCell, StackedCells
+from .cells import (
+    Cell,
+    DropoutCell,
+    EchoStateCell,
+    ElmanCell,
+    GRUCell,
+    IndRNNCell,
+    KernelCell,
+    LRUCell,
+    LSTMCell,
+    MinGRUCell,
+    MinLSTMCell,
+    MLSTMCell,
+    NASCell,
+    SLSTMCell,
+    SpectralRadius,
+    StackedCells,
+    ZoneoutCell,
+    linear_scan,
+)
 from .heads import (
     CategoricalHead,
     GaussianHead,
