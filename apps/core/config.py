@@ -39,6 +39,17 @@ class TrainingConfig:
     patience: int = 5
     """Stop after this many epochs without a better validation score; 0 never stops early."""
 
+    def __post_init__(self):
+        for name in ("epochs", "batch_size"):
+            require_least(self, name, 1)
+        for name in ("seed", "warmup_steps", "decay_after", "clip_norm", "weight_decay", "patience"):
+            require_least(self, name, 0)
+        require(self.seed < 2**32, f"--seed: expected less than 2³², received {self.seed}")
+        require(0 <= self.average < 1, f"--average: expected a momentum in [0, 1), received {self.average}")
+        require(0 < self.decay <= 1, f"--decay: expected a factor in (0, 1], received {self.decay}")
+        rate = self.learning_rate
+        require(0 < rate < float("inf"), f"--learning-rate: expected a positive number, received {rate}")
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -91,6 +102,12 @@ def require(condition: bool, message: str) -> None:
     """For a Config's __post_init__: a wrong value is a wrong call."""
     if not condition:
         raise UsageError(message)
+
+
+def require_least(config, name: str, least: float) -> None:
+    """Refuses a number below `least` (or NaN) by the name of its option."""
+    value = getattr(config, name)
+    require(value >= least, f"--{name.replace('_', '-')}: expected {least} or more, received {value}")
 
 
 def did_you_mean(name: str, names) -> str:

@@ -69,6 +69,8 @@ def refuse_existing(path: Path) -> None:
 
 def start(app, config, out: Path | None, *, resume: bool = False, overwrite: bool = False) -> Run:
     """Makes the run directory, or opens it to resume; an existing one is refused otherwise."""
+    if resume and out is None:
+        raise UsageError("--resume: give the run directory with --out")
     path = Path(out) if out else default_out(app)
     if resume:
         if not _is_run(path):

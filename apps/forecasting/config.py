@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core.config import Preset, TrainingConfig, require
+from ..core.config import Preset, TrainingConfig, require, require_least
 
 LEVELS = (0.025, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.975)
 
@@ -56,8 +56,9 @@ class Config(TrainingConfig):
     """Steps in a segment (segment)."""
     anchor: Literal["last", "season"] = "season"
     """What a forecast is measured from: the last value, or the same step of the last season (segment)."""
-    scaling: Literal["series", "window"] = "window"
-    """Standardise by the training part of each series, or by what each window shows."""
+    scaling: Literal["series", "window", "mean"] = "window"
+    """Standardise by the training part of each series (segment), by what each window shows, or divide by the mean size of
+    the window (deepar; always so for counts)."""
     loss: Literal["mse", "mae", "quantile"] = "quantile"
     """What is minimised (segment); with mse and mae the quantiles come from calibration alone."""
     distribution: Literal["student_t", "gaussian", "negative_binomial"] = "student_t"
@@ -80,14 +81,12 @@ class Config(TrainingConfig):
     """Origins at which ETS and Theta are fitted, spread over the backtest (each is a fit of its own)."""
 
     def __post_init__(self):
-        positive = ("horizon", "lookback", "units", "layers", "segment", "epochs", "batch_size", "paths")
-        for name in (*positive, "test_stride", "baseline_origins"):
-            require(
-                getattr(self, name) >= 1,
-                f"--{name.replace('_', '-')}: expected 1 or more, received {getattr(self, name)}",
-            )
+        super().__post_init__()
+        for name in ("horizon", "lookback", "units", "layers", "segment", "paths", "test_stride", "baseline_origins"):
+            require_least(self, name, 1)
+        for name in ("season", "embedding", "windows_per_epoch"):
+            require_least(self, name, 0)
         require(0 <= self.dropout < 1, f"--dropout: expected a share in [0, 1), received {self.dropout}")
-        require(self.learning_rate > 0, f"--learning-rate: expected a positive number, received {self.learning_rate}")
         require(len(self.split) in (0, 3), f"--split: expected three numbers or none, received {self.split}")
         require(all(s >= 0 for s in self.split), f"--split: expected no negative number, received {self.split}")
         increasing = all(a < b for a, b in zip(self.levels, self.levels[1:], strict=False))
@@ -96,8 +95,15 @@ class Config(TrainingConfig):
             bool(self.levels) and increasing and inside,
             f"--levels: expected increasing in (0, 1), received {self.levels}",
         )
+        fitting = {"segment": ("series", "window"), "deepar": ("window", "mean")}[self.model]
+        require(self.scaling in fitting, f"--scaling {self.scaling}: --model {self.model} takes {' or '.join(fitting)}")
         require(0.5 in self.levels, "--levels: 0.5 (the median) must be among them")
         require(all(lag >= 1 for lag in self.lags), f"--lags: expected 1 or more, received {self.lags}")
+
+
+def centred(config: Config) -> bool:
+    """Whether a deepar model subtracts the mean of each window."""
+    return config.scaling != "mean" and config.distribution != "negative_binomial"
 
 
 @dataclass(frozen=True)
