@@ -43,7 +43,9 @@ def load(what: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with quiet_stderr():
-            import keras  # noqa: F401
+            import keras
+
+            keras.ops.zeros(1)  # the devices are looked for with the first tensor
     except ModuleNotFoundError as error:
         if error.name in ("keras", "tensorflow", "jax"):
             raise MissingExtra(what, "jax" if error.name == "jax" else "train") from None

@@ -111,5 +111,6 @@ def require_least(config, name: str, least: float) -> None:
 
 
 def did_you_mean(name: str, names) -> str:
+    """The end of a message about an unknown name: the closest known one, or all of them."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(names))}"

@@ -3,13 +3,17 @@
 import importlib.util
 import os
 
+from .backend import quiet_stderr
+
 
 def describe_devices() -> str:
     """A line per backend, with its devices or the reason why there are none."""
     lines = [f"cores: {os.cpu_count()}"]
     if importlib.util.find_spec("tensorflow"):
-        import tensorflow as tf
+        with quiet_stderr():
+            import tensorflow as tf
 
+            tf.config.list_logical_devices()
         found = [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
         lines.append(f"tensorflow {tf.__version__}: {', '.join(found)}")
     else:

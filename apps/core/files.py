@@ -40,8 +40,13 @@ def replacing_directory(path: Path):
         if path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=".old-"))
             os.replace(path, old / path.name)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
+            try:
+                os.replace(temporary, path)
+            except OSError:
+                os.replace(old / path.name, path)
+                raise
+            finally:
+                shutil.rmtree(old)
         else:
             os.replace(temporary, path)
     finally:
@@ -49,15 +54,18 @@ def replacing_directory(path: Path):
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes text as UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value) -> None:
+    """Writes a value as indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path):
+    """The value of a JSON file; a file that is missing or no JSON is an ElmanError."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -76,5 +84,6 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

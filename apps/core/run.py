@@ -51,6 +51,7 @@ class Run:
 
 
 def default_out(app) -> Path:
+    """runs/APP/DATE-TIME."""
     return Path("runs") / app.name / time.strftime("%Y%m%d-%H%M%S")
 
 
@@ -63,6 +64,7 @@ def _is_run(path: Path) -> bool:
 
 
 def refuse_existing(path: Path) -> None:
+    """Refuses to train into a directory that is there."""
     if path.exists():
         raise UsageError(f"--out {path} exists; choose another, or use --resume or --overwrite")
 

@@ -37,6 +37,11 @@ class Signature:
     function: Callable[[dict], dict] | None = None
     fixed_batch: bool = False
 
+    def __post_init__(self):
+        both = {spec.name for spec in self.inputs} & set(self.outputs)
+        if both:  # ONNX has one name space for all
+            raise ValueError(f"signature '{self.name}': expected distinct names of inputs and outputs, received {both}")
+
     def to_json(self) -> dict:
         inputs = [{"name": s.name, "shape": list(s.shape), "dtype": s.dtype} for s in self.inputs]
         return {

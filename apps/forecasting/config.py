@@ -57,8 +57,8 @@ class Config(TrainingConfig):
     anchor: Literal["last", "season"] = "season"
     """What a forecast is measured from: the last value, or the same step of the last season (segment)."""
     scaling: Literal["series", "window", "mean"] = "window"
-    """Standardise by the training part of each series (segment), by what each window shows, or divide by the mean size of
-    the window (deepar; always so for counts)."""
+    """Standardise by the training part of each series (segment), by what each window shows, or divide by the mean size
+    of the window (deepar; always so for counts)."""
     loss: Literal["mse", "mae", "quantile"] = "quantile"
     """What is minimised (segment); with mse and mae the quantiles come from calibration alone."""
     distribution: Literal["student_t", "gaussian", "negative_binomial"] = "student_t"
@@ -89,6 +89,7 @@ class Config(TrainingConfig):
         require(0 <= self.dropout < 1, f"--dropout: expected a share in [0, 1), received {self.dropout}")
         require(len(self.split) in (0, 3), f"--split: expected three numbers or none, received {self.split}")
         require(all(s >= 0 for s in self.split), f"--split: expected no negative number, received {self.split}")
+        require(not self.split or self.split[0] > 0, f"--split: expected a training part, received {self.split}")
         increasing = all(a < b for a, b in zip(self.levels, self.levels[1:], strict=False))
         inside = all(0 < level < 1 for level in self.levels)
         require(

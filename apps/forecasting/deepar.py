@@ -13,10 +13,10 @@ HEADS = {"student_t": StudentTHead, "gaussian": GaussianHead, "negative_binomial
 class AutoregressiveNetwork(keras.layers.Layer):
     """The distribution of every value of a window given those before it; `step` gives the next one from a state.
 
-        s      = mean |y| over the look-back
-        x_t    = [y_{t−l} / s for each lag l, what is known of step t, log s, the series' embedding]
+        m, s   = location and scale of the look-back
+        x_t    = [(y_{t−l} − m) / s for each lag l, what is known of step t, log s, the series' embedding]
         h_t    = the cells' output after x_t
-        y_t    ~ distribution(V dropout(h_t) + c), its location and spread times s
+        y_t    ~ distribution(V dropout(h_t) + c), its location m and spread times s
 
     Args:
         lookback, horizon: steps of a window; `lags` are part of the look-back.
@@ -24,20 +24,24 @@ class AutoregressiveNetwork(keras.layers.Layer):
         units, layers, cell, dropout: of the stack of cells; dropout before V.
         distribution: `student_t`, `gaussian` or `negative_binomial`.
         embedding, series: width of the series embedding, and how many series have one.
+        centred: standardise by the mean and deviation of the look-back; otherwise m = 0 and s is the mean |y|, as
+            counts want it.
 
     Shapes: a dict of y, observed (batch, lookback + horizon), series (batch,) and where the data have them since,
-    future, static, to (batch, lookback − max(lags) + horizon, parameters + 1): the head's outputs, then s.
-    Reference: Salinas et al. 2017, DeepAR (arXiv:1704.04110). Departure: all weights per window are equal.
+    future, static, to (batch, lookback − max(lags) + horizon, parameters + 2): the head's outputs, then m and s.
+    Reference: Salinas et al. 2017, DeepAR (arXiv:1704.04110). Departures: centring, and all windows
+    weigh the same.
     """
 
     def __init__(
         self, lookback, horizon, lags, units, layers=1, cell="lstm", dropout=0.0, distribution="student_t",
-        embedding=0, series=0, **kwargs,
+        embedding=0, series=0, centred=True, **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
         self.options = {
             "lookback": lookback, "horizon": horizon, "lags": lags, "units": units, "layers": layers, "cell": cell,
             "dropout": dropout, "distribution": distribution, "embedding": embedding, "series": series,
+            "centred": centred,
         }  # fmt: skip
         self.lookback, self.horizon, self.lags = lookback, horizon, tuple(lags)
         self.longest = max(self.lags)
@@ -58,9 +62,9 @@ class AutoregressiveNetwork(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         y, observed = inputs["y"], inputs["observed"]
-        scale = self.scaling(y[:, : self.lookback], observed[:, : self.lookback])
+        loc, scale = self.scaling(y[:, : self.lookback], observed[:, : self.lookback])
         first, steps = self.longest, self.lookback - self.longest + self.horizon
-        lagged = [y[:, first - lag : first - lag + steps] / scale for lag in self.lags]
+        lagged = [(y[:, first - lag : first - lag + steps] - loc) / scale for lag in self.lags]
         before = [observed[:, first - 1 : first - 1 + steps]]
         if "since" in inputs:
             before.append(inputs["since"][:, first - 1 : first - 1 + steps])
@@ -71,13 +75,14 @@ class AutoregressiveNetwork(keras.layers.Layer):
         parts.append(ops.repeat(constant[:, None], steps, axis=1))
         hidden = self.over_time(ops.concatenate(parts, axis=-1))
         outputs = self.head(self.dropout(hidden, training=training))
-        return ops.concatenate([outputs, ops.repeat(scale[:, None], steps, axis=1)], axis=-1)
+        units = ops.repeat(ops.stack([loc, scale], axis=-1), steps, axis=1)
+        return ops.concatenate([outputs, units], axis=-1)
 
     def step(self, inputs):
         """An observation and the state in; the distribution of the next value, in raw units, and the next state out."""
-        scale = inputs["scale"][:, None]
+        loc, scale = inputs["window_loc"][:, None], inputs["window_scale"][:, None]
         history = ops.concatenate([inputs["history"][:, 1:], inputs["value"][:, None]], axis=1)
-        lagged = [history[:, self.longest - lag] / scale[:, 0] for lag in self.lags]
+        lagged = [(history[:, self.longest - lag] - loc[:, 0]) / scale[:, 0] for lag in self.lags]
         before = [inputs["observed"], *([inputs["since"]] if "since" in inputs else [])]
         parts = [ops.stack([*lagged, *before], axis=-1)]
         if "future" in inputs:
@@ -86,7 +91,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         names = self.state_names()
         states = tree.pack_sequence_as(self.cell.state_size, [inputs[name] for name in names])
         output, states = self.cell.step(ops.concatenate(parts, axis=-1), states)
-        parameters = self.parameters(self.head(output), scale)
+        parameters = self.parameters(self.head(output), loc, scale)
         following = {f"next_{name}": state for name, state in zip(names, tree.flatten(states), strict=True)}
         flat = {name: value[:, 0] for name, value in parameters.items()}
         return {**flat, "next_history": history, **following}
@@ -95,10 +100,14 @@ class AutoregressiveNetwork(keras.layers.Layer):
         return [f"state_{i}" for i in range(len(tree.flatten(self.cell.state_size)))]
 
     def scaling(self, y, observed):
-        """Mean absolute value of each window, (batch, 1)."""
+        """Location and scale of each window, (batch, 1) each; `predict.window_scaling` is the same in NumPy."""
         count = ops.maximum(ops.sum(observed, axis=1, keepdims=True), 1.0)
-        mean = ops.sum(ops.abs(y) * observed, axis=1, keepdims=True) / count
-        return ops.where(mean > 1e-6, mean, ops.ones_like(mean))
+        size = ops.sum(ops.abs(y) * observed, axis=1, keepdims=True) / count
+        if not self.options["centred"]:
+            return ops.zeros_like(size), ops.where(size > 1e-6, size, ops.ones_like(size))
+        loc = ops.sum(y * observed, axis=1, keepdims=True) / count
+        scale = ops.sqrt(ops.sum(ops.square(y - loc) * observed, axis=1, keepdims=True) / count)
+        return loc, ops.maximum(scale, 1e-5 * size + 1e-6)
 
     def constant(self, inputs, scale):
         """What does not change over a window: (batch, features)."""
@@ -109,19 +118,21 @@ class AutoregressiveNetwork(keras.layers.Layer):
             parts.append(ops.take(self.identities, inputs["series"], axis=0))
         return ops.concatenate(parts, axis=-1)
 
-    def parameters(self, outputs, scale):
+    def parameters(self, outputs, loc, scale):
         """The head's parameters in raw units."""
         parameters = self.head.params(outputs)
         for name in ("location", "scale", "mean"):
             if name in parameters:
                 parameters[name] = parameters[name] * scale
+        if "location" in parameters:
+            parameters["location"] = parameters["location"] + loc
         if "dispersion" in parameters:
             parameters["dispersion"] = parameters["dispersion"] / ops.sqrt(scale)
         return parameters
 
     def compute_output_spec(self, inputs, training=False):
         steps = self.lookback - self.longest + self.horizon
-        return keras.KerasTensor((inputs["y"].shape[0], steps, self.head.width + 1), dtype="float32")
+        return keras.KerasTensor((inputs["y"].shape[0], steps, self.head.width + 2), dtype="float32")
 
     def get_config(self):
         return {**super().get_config(), **self.options}

@@ -6,6 +6,7 @@ from keras import ops
 from ...layers import pinball_loss
 from ..core.signature import Signature, Spec
 from .codec import Codec
+from .config import centred
 from .deepar import HEADS, AutoregressiveNetwork
 from .segment import SegmentNetwork
 
@@ -53,6 +54,7 @@ def _deepar(config, codec: Codec) -> AutoregressiveNetwork:
         config.distribution,
         _embedding(config, codec),
         len(codec.ids),
+        centred(config),
         name="network",
     )
 
@@ -107,7 +109,7 @@ class ScaledLoss(keras.losses.Loss):
 class Likelihood(keras.losses.Loss):
     """−log p(y) of raw values under an AutoregressiveNetwork's outputs.
 
-    Shapes: y_true (batch, steps), y_pred (batch, steps, parameters + 1) with the scale last; weights as in ScaledLoss.
+    Shapes: y_true (batch, steps), y_pred (batch, steps, parameters + 2), loc and scale last; weights as in ScaledLoss.
     """
 
     def __init__(self, network: AutoregressiveNetwork):
@@ -115,7 +117,7 @@ class Likelihood(keras.losses.Loss):
         self.network = network
 
     def call(self, y_true, y_pred):
-        parameters = self.network.parameters(y_pred[..., :-1], y_pred[..., -1:])
+        parameters = self.network.parameters(y_pred[..., :-2], y_pred[..., -2:-1], y_pred[..., -1:])
         return -ops.squeeze(self.network.head.log_prob(ops.expand_dims(y_true, -1), **parameters), -1)
 
 
@@ -154,7 +156,7 @@ def _step(network: AutoregressiveNetwork, config, codec: Codec) -> Signature:
     specs += [Spec("since", (None,))] if codec.missing else []
     specs += [Spec("future", (None, widths["future"]))] if widths["future"] else []
     specs += [Spec("static", (None, widths["static"]))] if widths["static"] else []
-    specs += [Spec("scale", (None,)), Spec("history", (None, network.longest))]
+    specs += [Spec("window_loc", (None,)), Spec("window_scale", (None,)), Spec("history", (None, network.longest))]
     names = network.state_names()
     specs += [Spec(name, (None, config.units)) for name in names]
     parameters = {

@@ -12,7 +12,7 @@ from ..core.errors import DataError, UsageError
 from ..core.files import replacing, write_text
 from . import tables
 from .codec import Codec, Encoded
-from .config import PredictOptions
+from .config import PredictOptions, centred
 from .frequency import format_stamps
 from .tables import Layout, Series, Table
 
@@ -80,7 +80,7 @@ def _sampled(engine, config, codec, encoded, series, origins, options):
     """Warms the state up over the look-back, then samples paths a step at a time."""
     windows = codec.windows(encoded, series, origins)
     rng = np.random.default_rng((options.seed, int(origins[0]), int(series[0])))
-    state, position = start_state(engine, codec, windows), max(codec.lags)
+    state, position = start_state(engine, config, codec, windows), max(codec.lags)
     for t in range(position, codec.lookback):
         state, _ = _advance(engine, codec, windows, state, t, windows["y"][:, t - 1], windows["observed"][:, t - 1])
     count = options.paths or config.paths
@@ -98,16 +98,26 @@ def _sampled(engine, config, codec, encoded, series, origins, options):
     return np.median(paths, axis=1), quantiles, scale
 
 
-def start_state(engine, codec: Codec, windows: dict) -> dict[str, np.ndarray]:
+def start_state(engine, config, codec: Codec, windows: dict) -> dict[str, np.ndarray]:
     """The state of a step model before the first step after the lags."""
-    y, observed = windows["y"], windows["observed"]
-    count = np.maximum(observed.sum(axis=1), 1)
-    mean = (np.abs(y) * observed).sum(axis=1) / count
+    y = windows["y"]
+    loc, scale = window_scaling(y, windows["observed"], centred(config))
     specs = {s.name: s.shape for s in engine.signatures["step"].inputs}
     first = max(codec.lags)
     zeros = {n: np.zeros((len(y), *shape[1:]), np.float32) for n, shape in specs.items() if n.startswith("state_")}
     history = np.concatenate([y[:, :1], y[:, : first - 1]], axis=1)  # the value before comes in with the first step
-    return {"window_scale": np.where(mean > 1e-6, mean, 1.0).astype(np.float32), "history": history, **zeros}
+    return {"window_loc": loc, "window_scale": scale, "history": history, **zeros}
+
+
+def window_scaling(y: np.ndarray, observed: np.ndarray, centre: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale of each window, (rows,) each: `AutoregressiveNetwork.scaling` in NumPy."""
+    count = np.maximum(observed.sum(axis=1), 1)
+    size = (np.abs(y) * observed).sum(axis=1) / count
+    if not centre:
+        return np.zeros_like(size), np.where(size > 1e-6, size, 1).astype(np.float32)
+    loc = (y * observed).sum(axis=1) / count
+    scale = np.sqrt((np.square(y - loc[:, None]) * observed).sum(axis=1) / count)
+    return loc, np.maximum(scale, 1e-5 * size + 1e-6).astype(np.float32)
 
 
 def _advance(engine, codec, windows, state, t, value, observed):
@@ -122,7 +132,8 @@ def _advance(engine, codec, windows, state, t, value, observed):
         inputs["static"] = windows["static"]
     answer = engine("step", **inputs, **state)
     following = {k.removeprefix("next_"): v for k, v in answer.items() if k.startswith("next_")}
-    return {"window_scale": state["window_scale"], **following}, {k: v for k, v in answer.items() if not k.startswith("next_")}
+    kept = {name: state[name] for name in ("window_loc", "window_scale")}
+    return {**kept, **following}, {k: v for k, v in answer.items() if not k.startswith("next_")}
 
 
 def sample(rng: np.random.Generator, parameters: dict[str, np.ndarray]) -> np.ndarray:

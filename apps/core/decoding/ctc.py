@@ -114,7 +114,7 @@ class PrefixBeamSearch:
         hotword_weight=5.0,
         delimiters=" ",
         allowed=None,
-        threshold=-7.0,
+        threshold=-5.0,
         margin=15.0,
         log_probs=False,
     ):
@@ -207,28 +207,29 @@ class Stream:
         held = total + frame[search.blank]
         again = self._open + frame[last]  # −inf for the empty prefix, whose last class is the blank
         # a prefix in the beam is also reached from its parent in the beam
-        child, parent = np.nonzero(self._parent[:, None] == self._node)
+        child, parent = (self._parent[:, None] == self._node).nonzero()
         arriving = np.where(last[parent] == last[child], self._held[parent], total[parent]) + frame[last[child]]
         self._retime(child, parent, arriving, again, frame)
         opened = again.copy()
         opened[child] = np.logaddexp(again[child], arriving)
         scores = np.logaddexp(held, opened) + self._bonus
-        classes = np.flatnonzero(frame > search.threshold)
+        classes = (frame > search.threshold).nonzero()[0]
         classes = classes[classes != search.blank]
         if not classes.size:
             self._held, self._open = held, opened
             return self._drop(scores)
         grown = np.where(classes == last[:, None], self._held[:, None], total[:, None]) + frame[classes]
-        place = np.searchsorted(classes, last[child])
+        place = classes.searchsorted(last[child])
         place[place == classes.size] = 0
         there = classes[place] == last[child]
         grown[parent[there], place[there]] = -np.inf
         guided = grown + self._bonus[:, None] + self._rows[:, classes]
         scores = np.concatenate([scores, guided.ravel()])
-        best = np.argpartition(-scores, search.beam)[: search.beam] if scores.size > search.beam else slice(None)
-        best = np.arange(scores.size)[best]
+        best = np.arange(scores.size)
+        if scores.size > search.beam:
+            best = (-scores).argpartition(search.beam)[: search.beam]
         best = best[(scores[best] >= scores[best].max() - search.margin) & (scores[best] > -np.inf)]
-        best = best[np.argsort(-scores[best], kind="stable")]
+        best = best[(-scores[best]).argsort(kind="stable")]
         self._grow(best, held, opened, grown, classes, frame)
 
     def _drop(self, scores):

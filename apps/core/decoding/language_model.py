@@ -110,15 +110,14 @@ class LanguageModel:
         row = self._rows.get((order, history))
         if row is None:
             contexts, gamma, starts, symbols, share = self._levels[order - 1]
-            lower = self._row(history % self.base ** max(order - 2, 0), order - 1) if order > 1 else self._uniform()
-            place = np.searchsorted(contexts, history)
-            if place == contexts.size or contexts[place] != history:
-                return lower
-            row = np.exp(lower) * gamma[place]
-            inside = slice(starts[place], starts[place + 1])
-            row[symbols[inside]] += share[inside]
-            with np.errstate(divide="ignore"):
-                row = np.log(row)
+            row = self._row(history % self.base ** max(order - 2, 0), order - 1) if order > 1 else self._uniform()
+            place = contexts.searchsorted(history)
+            if place < contexts.size and contexts[place] == history:
+                row = np.exp(row) * gamma[place]
+                inside = slice(starts[place], starts[place + 1])
+                row[symbols[inside]] += share[inside]
+                with np.errstate(divide="ignore"):
+                    row = np.log(row)
             if len(self._rows) >= _CACHED:
                 self._rows.clear()
             self._rows[order, history] = row

@@ -21,12 +21,22 @@ def load(directory: Path, pattern: str, signatures: Mapping[str, Signature], thr
     except (ValueError, RuntimeError) as error:
         raise ElmanError(f"{path}: LiteRT refuses the file: {str(error).splitlines()[0]}") from None
 
+    called: set[str] = set()
+
     def run(signature: Signature, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         runner = runners[signature.name]
-        if not signature.fixed_batch:
-            return runner(**arrays)
-        batch = len(next(iter(arrays.values())))
-        rows = [runner(**{name: array[i : i + 1] for name, array in arrays.items()}) for i in range(batch)]
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        if signature.name not in called:
+            called.add(signature.name)
+            with quiet_stderr():  # the first call allocates, and says so
+                return _answer(runner, signature, arrays)
+        return _answer(runner, signature, arrays)
 
     return run
+
+
+def _answer(runner: Callable, signature: Signature, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if not signature.fixed_batch:
+        return runner(**arrays)
+    batch = len(next(iter(arrays.values())))
+    rows = [runner(**{name: array[i : i + 1] for name, array in arrays.items()}) for i in range(batch)]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
