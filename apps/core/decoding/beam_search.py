@@ -55,19 +55,17 @@ def top_scores(logits, maxima, offsets, count):
     """
     items, _, vocabulary = logits.shape
     bounds = (maxima + offsets[..., None]).reshape(items, -1)
-    rank = min(count, bounds.shape[1])
-    threshold = np.partition(bounds, -rank, axis=1)[:, -rank] if rank == count else np.full(items, -np.inf)
-    scores = np.full((items, count), -np.inf)
-    flat = np.zeros((items, count), np.int64)
-    for item in range(items):
-        blocks = np.flatnonzero((bounds[item] >= threshold[item]) & (bounds[item] > -np.inf))
+    scores, flat = np.full((items, count), -np.inf), np.zeros((items, count), np.int64)
+    for item, bound in enumerate(bounds):
+        threshold = np.partition(bound, -count)[-count] if count <= bound.size else -np.inf
+        blocks = (bound >= max(threshold, np.finfo(bound.dtype).min)).nonzero()[0]
         row, block = np.divmod(blocks, maxima.shape[2])
-        token = block[:, None] * _BLOCK + np.arange(_BLOCK)
-        inside = token < vocabulary
-        token = np.where(inside, token, 0)
-        values = np.where(inside, logits[item, row[:, None], token] + offsets[item, row, None], -np.inf)
-        reach = values >= threshold[item]
-        values, where = values[reach], (row[:, None] * vocabulary + token)[reach]
+        where = (row * vocabulary + block * _BLOCK)[:, None] + np.arange(_BLOCK)
+        values = logits[item].ravel().take(where, mode="clip") + offsets[item, row, None]
+        reached = values >= threshold
+        if vocabulary % _BLOCK:  # the last block of a row is short
+            reached &= where < (row[:, None] + 1) * vocabulary
+        values, where = values[reached], where[reached]
         order = np.lexsort((where, -values))[:count]
         scores[item, : order.size], flat[item, : order.size] = values[order], where[order]
     return scores, *np.divmod(flat, vocabulary)
@@ -193,10 +191,6 @@ class _Rules:
         return score
 
 
-def _take(array, places):
-    return array[np.arange(len(array))[:, None], places]
-
-
 class _Search:
     """The living and the finished of one search; arrays are (batch, groups, width), a row is a place in that order."""
 
@@ -209,7 +203,9 @@ class _Search:
         self.done = np.zeros((batch, groups), bool)
         self.finished = [[[] for _ in range(groups)] for _ in range(batch)]
         self.keep = min(rules.n_best, width)  # hypotheses a group
-        self.history = np.zeros((batch * groups * width, 0), np.int64)
+        self.worst = np.full((batch, groups), -np.inf)  # the last score of a full list of hypotheses
+        self.places = np.arange(batch)[:, None], np.arange(batch * groups).reshape(batch, groups, 1) * width
+        self.history = np.zeros((batch * groups * width, rules.max_length), np.int64)
         self.parents, self.attentions, self.covered = [], [], None
         self.phrases = Phrases(required, vocabulary) if any(required) else None
         if self.phrases:
@@ -231,9 +227,9 @@ class _Search:
         maxima = block_maxima(logits)
         check_range(maxima, log_probs)
         offsets = self.total + self.handicap
-        normalizer = 0.0 if log_probs else log_normalizer(logits, maxima.max(-1)).reshape(self.shape)
-        offsets = np.where(np.isneginf(offsets), -np.inf, offsets - normalizer)
-        edited = restrictions.apply(logits, self.history)
+        if not log_probs:
+            offsets = offsets - log_normalizer(logits, maxima.max(-1)).reshape(self.shape)
+        edited = restrictions.apply(logits, self.history[:, : length - 1])
         if self.phrases and self.rules.end is not None:
             edited = edited.copy()
             edited.reshape(*self.shape, -1)[~self._met(), self.rules.end] = -np.inf
@@ -244,9 +240,9 @@ class _Search:
             self.covered = attention + (self.covered if len(self.attentions) > 1 else 0)
         edited, maxima = edited.reshape(*self.shape, -1), maxima.reshape(*self.shape, -1)
         rows, tokens = self._pick(edited, maxima, offsets, length)
-        batch, groups, width = self.shape
-        order = (np.arange(batch * groups).reshape(batch, groups, 1) * width + rows).ravel()
-        self.history = np.hstack([self.history[order], tokens.reshape(-1, 1)])
+        order = (self.places[1] + rows).ravel()
+        self.history = self.history[order]
+        self.history[:, length - 1] = tokens.ravel()
         self.parents.append(order)
         if self.covered is not None:
             self.covered = self.covered[order]
@@ -259,7 +255,7 @@ class _Search:
         batch, groups, width = self.shape
         diversity, end = self.rules.diversity, self.rules.end
         rows, tokens = np.zeros(self.shape, np.int64), np.zeros(self.shape, np.int64)
-        items = np.arange(batch)[:, None]
+        items = self.places[0]
         taken = np.zeros((batch, logits.shape[-1])) if groups > 1 else None
         for group in range(groups):
             view, tops, start = logits[:, group], maxima[:, group], offsets[:, group]
@@ -267,45 +263,50 @@ class _Search:
                 view = view - diversity * taken[:, None]
                 tops = block_maxima(view.reshape(batch * width, -1)).reshape(batch, width, -1)
             scores, row, token = top_scores(view, tops, start, width if end is None else 2 * width)
-            banks = np.zeros(row.shape, np.int64)
+            banks = None
             if self.phrases:
                 scores, row, token, banks = self._add_candidates(group, view, start, row, token)
-            handicap = self.handicap[items, group, row]
-            if group:
-                handicap = handicap - diversity * taken[items, token]
-            ends = np.zeros(token.shape, bool) if end is None else token == end
-            self._finish(group, scores - handicap, row, ends, banks, length)
-            ends |= np.isneginf(scores)
-            places = self._allocate(group, ends, banks)
-            alive = ~_take(ends, places)
-            rows[:, group], tokens[:, group] = _take(row, places), np.where(alive, _take(token, places), 0)
-            self.handicap[:, group] = np.where(alive, _take(handicap, places), 0)
-            self.total[:, group] = np.where(alive, _take(scores - handicap, places), -np.inf)
-            if taken is not None:
+            totals = scores
+            if groups > 1:
+                handicap = self.handicap[items, group, row] - (diversity * taken[items, token] if group else 0)
+                totals = scores - handicap
+            barred = scores == -np.inf
+            if end is not None:
+                ends = token == end
+                self._finish(group, totals, row, ends & ~barred, banks, length)
+                barred |= ends
+            places = self._allocate(group, barred, banks)
+            alive = ~barred[items, places]
+            rows[:, group], tokens[:, group] = row[items, places], np.where(alive, token[items, places], 0)
+            self.total[:, group] = np.where(alive, totals[items, places], -np.inf)
+            if groups > 1:
+                self.handicap[:, group] = np.where(alive, handicap[items, places], 0)
                 np.add.at(taken, (items, tokens[:, group]), alive)
         if self.phrases:
             self.progress = self.phrases.advance(np.take_along_axis(self.progress, rows[..., None], axis=2), tokens)
         return rows, tokens
 
     def _finish(self, group, totals, rows, ends, banks, length):
-        """Turns continuations that end, and rank within the width in their bank, into hypotheses."""
-        for item, place in zip(*np.nonzero(ends & (totals > -np.inf)), strict=True):
-            rank = (banks[item, :place] == banks[item, place]).sum()
+        """Turns continuations that end, and rank within the width (in their bank), into hypotheses."""
+        for item, place in zip(*ends.nonzero(), strict=True):
+            rank = place if banks is None else (banks[item, :place] == banks[item, place]).sum()
             if rank < self.shape[2]:
-                row = (item * self.shape[1] + group) * self.shape[2] + rows[item, place]
+                row = self.places[1][item, group, 0] + rows[item, place]
                 self._keep(item, group, row, totals[item, place], length, True)
 
     def _keep(self, item, group, row, total, length, ended):
         covered = None if self.covered is None else self.covered[row]
         score = float(self.rules.score(total, length, covered, item))
         pool = self.finished[item][group]
-        if len(pool) == self.keep and score <= pool[-1].score:
+        if score <= self.worst[item, group]:
             return
         tokens = self.history[row, : length - ended].copy()
         attention = self._trace(row, length - ended, ended) if self.attentions else None
         pool.append(Hypothesis(tokens, score, float(total), ended, attention))
         pool.sort(key=lambda hypothesis: -hypothesis.score)
         del pool[self.keep :]
+        if len(pool) == self.keep:
+            self.worst[item, group] = pool[-1].score
 
     def _trace(self, row, steps, ended):
         """Attention of the steps that led to `row`, which counts before this step's pick if `ended`, else after it."""
@@ -318,20 +319,15 @@ class _Search:
 
     def _stop(self, length):
         """Marks items whose n best are certain, and at the end takes in the living."""
-        batch, groups, width = self.shape
         if length == self.rules.max_length:
             met = self._met() if self.phrases else True
-            for item, group, place in zip(*np.nonzero((self.total > -np.inf) & met), strict=True):
-                row = (item * groups + group) * width + place
+            for item, group, place in zip(*((self.total > -np.inf) & met).nonzero(), strict=True):
+                row = self.places[1][item, group, 0] + place
                 self._keep(item, group, row, self.total[item, group, place], length, False)
             self.done[:] = True
             return
         bounds = self.rules.score(self.total.max(-1), self.rules.max_length)
-        for item, group in np.ndindex(batch, groups):
-            pool = self.finished[item][group]
-            certain = len(pool) == self.keep and pool[-1].score >= bounds[item, group]
-            if np.isneginf(bounds[item, group]) or (self.rules.early_stopping and certain):
-                self.done[item, group] = True
+        self.done |= (self.worst >= bounds) if self.rules.early_stopping else (bounds == -np.inf)
         self.total[self.done] = -np.inf
 
     def _met(self):
@@ -352,16 +348,16 @@ class _Search:
             row, token = np.divmod(candidates, vocabulary)
             scores[item, : len(candidates)] = logits[item, row, token] + offsets[item, row]
         order = np.argsort(-scores, axis=1, kind="stable")
-        rows, tokens = np.divmod(_take(flat, order), vocabulary)
-        held = _take(self.progress[:, group], rows)
+        rows, tokens = np.divmod(flat[self.places[0], order], vocabulary)
+        held = self.progress[:, group][self.places[0], rows]
         banks = (self.phrases.advance(held, tokens) * self.needed[:, group, :1]).sum(-1)
-        return _take(scores, order), rows, tokens, banks
+        return scores[self.places[0], order], rows, tokens, banks
 
     def _allocate(self, group, barred, banks):
         """Places of the continuations that live on (batch, width): the best, or with required phrases each bank's."""
         width = self.shape[2]
         if not self.phrases:
-            return np.argsort(barred, axis=1, kind="stable")[:, :width]
+            return barred.argsort(axis=1, kind="stable")[:, :width]
         chosen = np.zeros((len(barred), width), np.int64)
         for item, total in enumerate((self.needed[:, group, 0] * self.phrases.lengths).sum(-1)):
             bank = np.where(barred[item], -1, banks[item])
