@@ -238,6 +238,48 @@ def _benchmark(app: App, argv: list[str]) -> None:
     print(latency_table(rows), f"\npeak memory of this process: {benchmark.peak_megabytes():.0f} MB")
 
 
+def _tune(app: App, argv: list[str]) -> None:
+    """Search for better hyperparameters; ends in a config for train and a report."""
+    base = _base_config(app, argv)
+
+    def options(
+        settings: app.config = base,
+        out: Annotated[Path | None, _Help(help="Directory of the sweep (default: tunings/APP/DATE-TIME).")] = None,
+        preset: Annotated[str, _Help(help=f"One of {', '.join(app.presets)}.")] = app.default,
+        config: Annotated[Path | None, _Help(help="A saved config (.json) to start from.")] = None,
+        trials: Annotated[int | None, _Help(help="Trials to run (default: 20, unless --minutes is given).")] = None,
+        minutes: Annotated[float | None, _Help(help="Minutes in which trials may begin and train.")] = None,
+        search: Annotated[str, _Help(help="random, grid, bayesian or hyperband.")] = "random",
+        space: Annotated[tuple[str, ...], _Help(help="Domains: NAME=V,V NAME=LOW..HIGH or TOML files.")] = (),
+        seeds: Annotated[int, _Help(help="Trainings per trial, whose mean score counts.")] = 1,
+        trial_epochs: Annotated[int, _Help(help="At most this many epochs in a trial.")] = 10,
+        stop_hopeless: Annotated[bool, _Help(help="End trials that are worse than the median so far.")] = True,
+        confirm: Annotated[int, _Help(help="Other seeds to retrain best and default with, for the test split.")] = 1,
+        workers: Annotated[int | None, _Help(help="Trials at once (default: one per GPU, or one).")] = None,
+        cores: Annotated[int | None, _Help(help="Cores pinned to each worker (default: an equal share).")] = None,
+        devices: Annotated[tuple[str, ...], _Help(help="gpu:0 gpu:1 … or tpu:0 … (default: all GPUs).")] = (),
+        chief: Annotated[str, _Help(help="HOST:PORT to answer workers of other machines on; not encrypted.")] = "",
+        worker: Annotated[str, _Help(help="Work for the chief at HOST:PORT; the options of the search are its.")] = "",
+        resume: Annotated[bool, _Help(help="Go on with the sweep in --out.")] = False,
+        quiet: Annotated[bool, _QUIET] = False,
+    ):
+        return settings, worker, {
+            "out": out, "trials": trials, "minutes": minutes, "search": search, "space": space, "seeds": seeds,
+            "trial_epochs": trial_epochs, "stop_hopeless": stop_hopeless, "confirm": confirm, "workers": workers,
+            "cores": cores, "devices": devices, "chief": chief, "resume": resume, "quiet": quiet,
+        }  # fmt: skip
+
+    settings, worker, arguments = _parse(app, "tune", options, argv)
+    from ..tuning import sweep
+
+    if worker:
+        local = {name: arguments[name] for name in ("out", "workers", "cores", "devices", "quiet")}
+        sweep.join(app, worker, **local)
+        return
+    path = sweep.tune(app, settings, **arguments)
+    print(path if arguments["quiet"] else sweep.summary(path))
+
+
 def _devices() -> int:
     """What the backends can compute on."""
     from .core.devices import describe_devices
@@ -253,6 +295,7 @@ VERBS: dict[str, Callable[[App, list[str]], None]] = {
     "predict": _predict,
     "export": _export,
     "benchmark": _benchmark,
+    "tune": _tune,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,40 @@
+"""What is worth searching in a forecaster, and how a trial is judged."""
+
+import dataclasses
+
+from ...apps.forecasting import evaluate
+
+OBJECTIVE = "wql"
+"""The metric of `score` that decides: the mean weighted quantile loss."""
+DIRECTION = "min"
+COMPARABLE = ("model", "loss", "scaling", "distribution")
+"""Validation losses of configurations that agree in these fields have the same unit."""
+
+
+def sample(hp, base):
+    """A configuration: `base` with the values that `hp` (see space.Hyperparameters) has for this trial."""
+    hp.choice("model")
+    hp.choice("cell", "gru", "lstm")
+    hp.choice("units", 32, 64, 128)
+    hp.choice("dropout", 0.0, 0.1, 0.2, 0.4)
+    hp.choice("lookback", base.lookback // 2 or 1, base.lookback, 3 * base.lookback // 2)
+    hp.choice("batch_size", 32, 64, 128)
+    hp.choice("clip_norm", 0.0, 1.0, 5.0)
+    hp.choice("schedule", "constant", "cosine")
+    hp.range("learning_rate", 3e-4, 1e-2)
+    with hp.when("model", "segment"):
+        hp.choice("segment", max(base.segment // 2, 1), base.segment, min(2 * base.segment, base.horizon))
+        hp.choice("anchor", "last", "season")
+        hp.choice("scaling", "series", "window")
+        hp.choice("loss", "quantile", "mae", "mse")
+    with hp.when("model", "deepar"):
+        hp.choice("layers", 1, 2)
+        hp.choice("distribution", "student_t", "gaussian")
+    return hp.config()
+
+
+def score(engine, config, data, split: str) -> dict:
+    """Metrics on every window of `split`; the fitted baselines, which cost the time, at one origin only."""
+    windows = {**data.windows, "test": data.windows[split]}
+    config = dataclasses.replace(config, baseline_origins=1)
+    return evaluate.evaluate(engine, config, dataclasses.replace(data, windows=windows)).model
