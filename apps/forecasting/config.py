@@ -56,6 +56,8 @@ class Config(TrainingConfig):
     """Steps in a segment (segment)."""
     anchor: Literal["last", "season"] = "season"
     """What a forecast is measured from: the last value, or the same step of the last season (segment)."""
+    anchor_season: int = 0
+    """Steps of the season of `--anchor season`, where it is not the season of the metrics: a week of hours is 168."""
     scaling: Literal["series", "window", "mean"] = "window"
     """Standardise by the training part of each series (segment), by what each window shows, or divide by the mean size
     of the window (deepar; always so for counts)."""

@@ -24,7 +24,8 @@ def build(config, codec: Codec) -> keras.Model:
 
 def _segment(config, codec: Codec) -> SegmentNetwork:
     quantiles = config.loss == "quantile"
-    seasonal = config.anchor == "season" and 1 < codec.season <= codec.lookback
+    season = config.anchor_season or codec.season
+    seasonal = config.anchor == "season" and 1 < season <= codec.lookback
     return SegmentNetwork(
         codec.lookback,
         codec.horizon,
@@ -34,7 +35,7 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
         len(codec.ids),
         len(codec.levels) if quantiles else 1,
         centre=codec.levels.index(0.5) if quantiles else 0,
-        season=codec.season if seasonal else 0,
+        season=season if seasonal else 0,
         tables=[codec.loc, codec.scale] if config.scaling == "series" else [(), ()],
         cell=config.cell,
         dropout=config.dropout,
