@@ -31,6 +31,16 @@ from .cells import (
     ZoneoutCell,
     linear_scan,
 )
+from .decoding import (
+    beam_search,
+    cut_logits,
+    greedy,
+    sample,
+    sampling_rate,
+    scheduled_sampling,
+    sequence_loss,
+    teacher_forcing,
+)
 from .heads import (
     CategoricalHead,
     GaussianHead,
