@@ -240,14 +240,15 @@ class Stream:
     def _retime(self, child, parent, arriving, again, frame):
         """Where the last character of a prefix lies: at its strongest frame, on the likelier of two ways to it."""
         stronger = (frame[self._last] > self._peak) & (self._open >= self._held) & (self._last != self._search.blank)
-        before = self._peak[parent], self._frame[parent], self._last[parent]
-        links = [self._links[i] for i in parent]
+        peak, time, links = self._peak, self._frame, self._links
         self._peak = np.where(stronger, frame[self._last], self._peak)
         self._frame = np.where(stronger, self._time, self._frame)
         late = arriving > np.logaddexp(again, self._held + frame[self._search.blank])[child]
-        for i in np.flatnonzero(late):
-            j = child[i]
-            self._links[j] = _link(links[i], before[2][i], before[1][i], before[0][i])
+        if not late.any():
+            return
+        self._links = links.copy()  # a parent may itself be moved
+        for j, i in zip(child[late], parent[late], strict=True):
+            self._links[j] = _link(links[i], self._last[i], time[i], peak[i])
             self._peak[j], self._frame[j] = frame[self._last[j]], self._time
 
     def _grow(self, best, held, opened, grown, classes, frame):

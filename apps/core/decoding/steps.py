@@ -61,14 +61,14 @@ def call_step(step, tokens, states):
         raise ValueError(f"expected logits of shape ({tokens.size}, vocabulary), received {logits.shape}")
     if not logits.shape[1]:
         raise ValueError("expected a vocabulary of at least one token, received logits with none")
-    if not np.issubdtype(logits.dtype, np.floating):
+    if logits.dtype.kind != "f":
         raise ValueError(f"expected logits of floating point, received {logits.dtype}")
     return logits, states, np.asarray(rest[0]) if rest and rest[0] is not None else None
 
 
 def check_range(largest, log_probs):
     """Refuses NaN and infinite logits, and logits handed over as log-probabilities; `largest`: maxima (NaN wins)."""
-    top = np.max(largest)
+    top = largest.max()
     if not top < np.inf:
         raise ValueError(f"expected finite logits (or −inf for impossible tokens), received {top}")
     if log_probs and top > 1e-2:
