@@ -107,16 +107,20 @@ def check_lengths(min_length, max_length):
         raise ValueError(f"expected 0 <= min_length <= max_length and max_length >= 1, received {found}")
 
 
-def engine_step(engine, signature="step", *, tokens="tokens", logits="logits", attention=None, constants=None):
+def engine_step(
+    engine, signature="step", *, tokens="tokens", logits="logits", attention=None, feeds=None, constants=None
+):
     """Makes a step of an engine's signature: `engine(signature, **arrays) -> dict of arrays`.
 
     Args:
-        tokens, logits, attention: names of the signature's input and outputs. The other outputs are the next states;
-            states are a dict by the signature's input names, and those the signature does not return stay as they are.
+        tokens, logits, attention: names of the signature's input and outputs.
+        feeds: output name -> the input that it feeds at the next step; what the engine's signature declares, by
+            default. The states are a dict by those input names.
         constants: inputs of shape (batch, …) that no step changes, such as an encoder's memory: repeated for the beam
             once, and never moved with it.
     """
     constants, repeated = dict(constants or {}), {}
+    feeds = dict(engine.signatures[signature].states if feeds is None else feeds)
 
     def step(ids, states):
         if constants and repeated.get("rows") != ids.size:
@@ -126,9 +130,11 @@ def engine_step(engine, signature="step", *, tokens="tokens", logits="logits", a
                 repeated[name] = np.repeat(array, ids.size // len(array), axis=0)
             repeated["rows"] = ids.size
         fixed = {name: repeated[name] for name in constants}
-        outputs = dict(engine(signature, **{tokens: ids.astype(np.int32)}, **fixed, **states))
-        scores, weights = outputs.pop(logits), outputs.pop(attention) if attention else None
-        return scores, {name: outputs.get(name, value) for name, value in states.items()}, weights
+        if set(states or {}) != set(feeds.values()):
+            raise ValueError(f"expected states {sorted(feeds.values())}, received {sorted(states or {})}")
+        outputs = engine(signature, **{tokens: ids.astype(np.int32)}, **fixed, **(states or {}))
+        following = {target: outputs[name] for name, target in feeds.items()}
+        return outputs[logits], following, outputs[attention] if attention else None
 
     return step
 

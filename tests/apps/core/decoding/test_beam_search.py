@@ -1,5 +1,7 @@
 """Beam search against exhaustive search, a plain re-derivation of transformers' rules, and hand-worked cases."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -246,10 +248,11 @@ def test_engine_step_carries_states_and_repeats_constants():
         assert tokens.dtype == np.int32
         shapes.append(memory.shape)
         h = np.tanh(h + memory + tokens[:, None] * 0.1)
-        return {"scores": h @ kernel, "h": h}
+        return {"scores": h @ kernel, "next_h": h}
 
     memory = rng.normal(size=(2, 3)).astype(np.float32)
-    step = engine_step(engine, "decode", logits="scores", constants={"memory": memory})
+    options = {"logits": "scores", "constants": {"memory": memory}}
+    step = engine_step(engine, "decode", feeds={"next_h": "h"}, **options)
 
     def by_hand(tokens, states):
         h = np.tanh(states["h"] + states["memory"] + tokens[:, None] * 0.1)
@@ -261,6 +264,13 @@ def test_engine_step_carries_states_and_repeats_constants():
     for a, b in zip(found, expected, strict=True):
         assert [h.tokens.tolist() for h in a] == [h.tokens.tolist() for h in b]
     assert set(shapes) == {(6, 3)}
+
+    # an Engine declares its own feedback
+    engine.signatures = {"decode": SimpleNamespace(states={"next_h": "h"})}
+    declared = beam_search(engine_step(engine, "decode", **options), {"h": zeros}, 1, end=0, max_length=5, beam=3)
+    assert [item[0].tokens.tolist() for item in declared] == [item[0].tokens.tolist() for item in expected]
+    with pytest.raises(ValueError, match=r"expected states \['h'\], received \['c'\]"):
+        beam_search(engine_step(engine, "decode", **options), {"c": zeros}, 1, end=0, max_length=5, beam=3)
 
 
 def constant(logits):
