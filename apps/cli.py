@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +16,7 @@ from .core.engines import ENGINES
 from .core.errors import ElmanError, UsageError
 from .core.files import read_json
 
-APPS = ("forecasting",)
+APPS = ("forecasting", "music")
 EngineName = Literal[tuple(ENGINES)]
 _Help = tyro.conf.arg
 _OUT_RUN = _Help(help="Run directory to write (default: runs/APP/DATE-TIME).")
@@ -79,9 +80,16 @@ def _dispatch(argv: list[str]) -> int:
     return 0
 
 
+def listed(rows) -> str:
+    """Names and what they are, for a terminal of 80 columns."""
+    return "\n".join(
+        textwrap.fill(f"{name:16} {text}", 80, initial_indent="  ", subsequent_indent=" " * 19) for name, text in rows
+    )
+
+
 def _overview() -> str:
-    apps = "\n".join(f"  {n:14} {importlib.import_module(f'.{n}', __package__).APP.summary}" for n in APPS)
-    verbs = "\n".join(f"  {name:14} {(f.__doc__ or '').splitlines()[0]}" for name, f in VERBS.items())
+    apps = listed((n, importlib.import_module(f".{n}", __package__).APP.summary) for n in APPS)
+    verbs = listed((name, (f.__doc__ or "").splitlines()[0]) for name, f in VERBS.items())
     return (
         "usage: elman APP VERB [OPTIONS]     elman devices     elman --version\n\n"
         f"Recurrent networks, from data to the device.\n\napplications:\n{apps}\n\nverbs:\n{verbs}\n\n"
@@ -90,12 +98,11 @@ def _overview() -> str:
 
 
 def _app_overview(app: App) -> str:
-    from .core.verbs import describe
-
-    verbs = "\n".join(f"  {name:18} {(f.__doc__ or '').splitlines()[0]}" for name, f in VERBS.items())
+    presets = listed((name, preset.summary) for name, preset in app.presets.items())
+    verbs = listed((name, (f.__doc__ or "").splitlines()[0]) for name, f in VERBS.items())
     return (
         f"usage: elman {app.name} VERB [OPTIONS]\n\n{app.summary}\n\nverbs:\n{verbs}\n\n"
-        f"presets (--preset NAME; default {app.default}):\n{describe(app)}"
+        f"presets (--preset NAME; default {app.default}):\n{presets}"
     )
 
 

@@ -10,7 +10,19 @@ from .errors import ElmanError, MissingExtra, UsageError
 
 # A module that a stage needs and the base package does not bring, and the extra that does.
 _EXTRAS = {"mido": "midi", "PIL": "image", "jax": "jax"}
-_TRAIN = {"keras", "tensorflow", "matplotlib", "pandas", "statsmodels", "onnxruntime", "tf2onnx", "keras_tuner", "rich"}
+_TRAIN = {
+    "keras",
+    "tensorflow",
+    "matplotlib",
+    "pandas",
+    "statsmodels",
+    "onnxruntime",
+    "tf2onnx",
+    "keras_tuner",
+    "rich",
+    "scipy",
+    "music21",
+}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,18 @@
+"""Music: pieces to a network that continues them, on a device."""
+
+from ..core.app import App
+from .config import DEFAULT, PRESETS, Config, PredictOptions
+
+APP = App(
+    name="music",
+    summary="Learn from pieces, continue and harmonise them, note by note.",
+    package=__name__,
+    config=Config,
+    presets=PRESETS,
+    default=DEFAULT,
+    example_name="example.mid",
+    output_name="tune.mid",
+    predict_options=PredictOptions,
+)
+
+__all__ = ["APP", "Config"]

@@ -1,0 +1,129 @@
+"""What a model of music is: its data, its representation, its network, its training; and the presets."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..core.config import Preset, TrainingConfig, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """Configuration of a model of music."""
+
+    data: str = "chorales"
+    """A folder or file of MIDI, MusicXML, ABC, JSON chorales or .mat piano rolls, tfds:NAME, or the built-in `chorales`
+    (Bach chorales as music21 ships them)."""
+    split: tuple[float, ...] = (0.8, 0.1, 0.1)
+    """Shares of the pieces for training, validation and test, where the data do not say."""
+    codec: Literal["frames", "voices", "performance"] = "frames"
+    """frames: the keys that sound in each step; voices: parts with holds; performance: note and time-shift events."""
+    steps_per_beat: int = 4
+    """Steps of a quarter note (frames, voices): 4 for sixteenths, 1 for quarters; a row of a piano roll is a step."""
+    voices: int = 4
+    """Parts (voices)."""
+    transpose: int = 0
+    """Train on transpositions of each piece by up to so many semitones, another each epoch."""
+    count_bars: bool = True
+    """Tell the model where in its bar a step lies (frames, voices)."""
+    condition: tuple[Literal["density", "chords"], ...] = ()
+    """What generation shall be steered by: density (notes a beat), chords (pitch classes of each beat)."""
+    window: int = 128
+    """Steps of a training window."""
+
+    cell: Literal["lstm", "gru", "layernorm_lstm"] = "lstm"
+    """The recurrent cell."""
+    units: int = 256
+    """Hidden units of a layer."""
+    layers: int = 1
+    """Recurrent layers."""
+    head: Literal["independent", "joint"] = "joint"
+    """joint: the keys of a frame by NADE, the parts of a step each given those before; independent: each alone."""
+    head_units: int = 128
+    """Hidden units of the joint head."""
+    embedding: int = 64
+    """Numbers that stand for a symbol (voices, performance)."""
+    attention: int = 0
+    """Steps of the past that each step attends to; 0 for none."""
+    context: int = 48
+    """Channels of a convolution over the keys that sounded lately (frames), the same for every key; 0 for none."""
+    input_dropout: float = 0.0
+    """Share of the inputs dropped, the same over a window."""
+    recurrent_dropout: float = 0.0
+    """Share of the hidden state dropped where it meets the recurrent kernel, the same over a window."""
+    dropout: float = 0.3
+    """Share of the units dropped before the head."""
+
+    def __post_init__(self):
+        positive = ("units", "layers", "head_units", "embedding", "window", "steps_per_beat", "voices")
+        for name in (*positive, "epochs", "batch_size"):
+            value = getattr(self, name)
+            require(value >= 1, f"--{name.replace('_', '-')}: expected 1 or more, received {value}")
+        for name in ("input_dropout", "recurrent_dropout", "dropout"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"--{name.replace('_', '-')}: expected a share in [0, 1), received {value}")
+        require(0 <= self.transpose <= 11, f"--transpose: expected 0 to 11 semitones, received {self.transpose}")
+        require(self.attention >= 0, f"--attention: expected 0 or more, received {self.attention}")
+        require(self.learning_rate > 0, f"--learning-rate: expected a positive number, received {self.learning_rate}")
+        shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
+        require(shares, f"--split: expected three shares that add up to 1 at most, received {self.split}")
+        require(
+            not self.condition or self.codec != "performance",
+            "--condition: performance events have no steps to condition; use frames or voices",
+        )
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What `predict` takes beside input and output."""
+
+    bars: float = 8.0
+    """Bars to generate after the primer."""
+    primer_bars: float = 2.0
+    """Bars of the input that come first; 0 generates from nothing."""
+    harmonise: bool = False
+    """Keep the highest part of the input and find the others (voices)."""
+    temperature: float = 1.0
+    """Below 1 is safer, above 1 is wilder; 0 takes the most probable."""
+    top_k: int = 0
+    """Choose among the k most probable symbols, or keys of a frame; 0 for all."""
+    top_p: float = 1.0
+    """Leave out the least probable symbols that add up to 1 − p, or keys with a probability below 1 − p."""
+    beam: int = 1
+    """Sequences kept side by side; of the draws that continue them the most probable stay."""
+    branch: int = 4
+    """Draws from each sequence and step where --beam is above 1."""
+    seed: int = 0
+    """Seeds the draws."""
+    key: str = ""
+    """Keep to the notes of a key: C, Am, F#, Bbm, …"""
+    lowest: int = 0
+    """No note below this MIDI number."""
+    highest: int = 127
+    """No note above this MIDI number."""
+    max_notes: int = 0
+    """At most so many notes at once; 0 for any."""
+    density: float = 0.0
+    """Notes a beat to aim at (models trained with --condition density); 0 takes that of the input."""
+    chords: str = ""
+    """Chords to follow, one a bar, in turn: "C Am F G7" (models trained with --condition chords)."""
+    tempo: float = 0.0
+    """Beats per minute; 0 takes that of the input."""
+
+
+_QUICK = Config(
+    steps_per_beat=4,
+    transpose=5,
+    units=192,
+    head_units=96,
+    batch_size=16,
+    window=128,
+    learning_rate=2e-3,
+    schedule="cosine",
+    warmup_steps=50,
+    epochs=14,
+    dropout=0.3,
+    patience=0,
+)
+
+PRESETS = {"chorales": Preset("Bach chorales in sixteenths (built in), NADE head: under five minutes.", _QUICK)}
+DEFAULT = "chorales"

@@ -1,0 +1,306 @@
+"""The network over steps of music: what came before in, the distribution of the next step out."""
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from ...layers import GRUCell, LSTMCell, NADEHead, Recurrent, StackedCells, nade_logits
+
+CELLS = {"lstm": LSTMCell, "gru": GRUCell}
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class VoicesHead(keras.layers.Layer):
+    """Symbols of several voices in one step, each given those of the voices before it.
+
+        a_v = A f + a + Σ_{u<v} E_u[y_u],  p(y_v | f, y₁ … y_v₋₁) = softmax(V_v tanh(a_v) + b_v)
+
+    with features f, symbols y, embeddings E. With `joint=False` the sum is left out: every voice by itself.
+
+    Args:
+        voices, symbols: how many voices, and how many symbols each chooses from.
+        hidden: size of a.
+
+    Shapes: features (..., features), one-hot symbols (..., voices, symbols); logits (..., voices, symbols).
+    """
+
+    def __init__(self, voices, symbols, hidden, joint=True, **kwargs):
+        super().__init__(**kwargs)
+        self.options = {"voices": voices, "symbols": symbols, "hidden": hidden, "joint": joint}
+        self.voices, self.symbols, self.hidden, self.joint = voices, symbols, hidden, joint
+
+    def build(self, features_shape, targets_shape=None):
+        v, s, h = self.voices, self.symbols, self.hidden
+        self.input_kernel = self.add_weight((features_shape[-1], h), "glorot_uniform", name="input_kernel")
+        self.input_bias = self.add_weight((h,), "zeros", name="input_bias")
+        self.output_kernel = self.add_weight((v, h, s), "glorot_uniform", name="output_kernel")
+        self.bias = self.add_weight((v, s), "zeros", name="bias")
+        if self.joint:
+            self.kernel = self.add_weight((v, s, h), "glorot_uniform", name="kernel")
+        self.built = True
+
+    def context(self, features):
+        """A f + a, (..., hidden)."""
+        return ops.matmul(features, self.input_kernel) + self.input_bias
+
+    def logits(self, context, targets):
+        """Logits of every voice given the one-hot symbols of those before it."""
+        hidden = ops.expand_dims(context, -2)
+        if self.joint:
+            told = [ops.matmul(targets[..., v, :], self.kernel[v]) for v in range(self.voices)]
+            before = [ops.zeros_like(told[0])]
+            for v in range(self.voices - 1):
+                before.append(before[-1] + told[v])
+            hidden = hidden + ops.stack(before, axis=-2)
+        hidden = ops.tanh(hidden)
+        parts = [ops.matmul(hidden[..., v if self.joint else 0, :], self.output_kernel[v]) for v in range(self.voices)]
+        return ops.stack(parts, axis=-2) + self.bias
+
+    def call(self, features, targets):
+        return self.logits(self.context(features), targets)
+
+    def compute_output_spec(self, features, targets):
+        return keras.KerasTensor(targets.shape, dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class KeyContext(keras.layers.Layer):
+    """What the keys around each key did lately, the same way for every key: a transposed past gives transposed logits.
+
+        m_t = r m_{t−1} + (1 − r) x_t                  for each rate r, the memory of each key
+        f_t = [x_t, m_t for each r, the slowest m_t summed over octaves]
+        logits_t = V relu(W₂ relu(W₁ * f_t + U h_t + b₁) + b₂)
+
+    with the frame x_t, the hidden state h_t of the network, and * a convolution over the keys, two octaves wide.
+
+    Args:
+        channels: of the convolution.
+        rates: r of each memory.
+
+    Shapes: memories (..., 88, rates + 2), features (..., units); logits (..., 88).
+    """
+
+    WIDTH = 25
+
+    def __init__(self, channels, rates=(0.5, 0.9, 0.98), **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.rates = channels, tuple(rates)
+        self.convolution = keras.layers.Conv1D(channels, self.WIDTH, padding="same", use_bias=False)
+        self.told = keras.layers.Dense(channels)
+        self.mixed = keras.layers.Dense(channels, activation="relu")
+        self.logits = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+
+    def build(self, memories_shape, features_shape):
+        self.convolution.build((None, *memories_shape[-2:]))
+        self.told.build((None, features_shape[-1]))
+        self.mixed.build((None, self.channels))
+        self.logits.build((None, self.channels))
+        self.built = True
+
+    def call(self, memories, features):
+        keys, width = memories.shape[-2:]
+        found = self.convolution(ops.reshape(memories, (-1, keys, width)))
+        found = ops.reshape(found, (*ops.shape(memories)[:-1], self.channels))
+        hidden = ops.relu(found + ops.expand_dims(self.told(features), -2))
+        return self.logits(self.mixed(hidden))[..., 0]
+
+    def compute_output_spec(self, memories, features):
+        return keras.KerasTensor(memories.shape[:-1], dtype="float32")
+
+    def remember(self, frame, memory):
+        """The memory (batch, 88, rates) after a frame (batch, 88)."""
+        rates = ops.convert_to_tensor(self.rates, dtype=memory.dtype)
+        return rates * memory + (1.0 - rates) * ops.expand_dims(frame, -1)
+
+    def remember_all(self, frames):
+        """The memories (batch, time, 88, rates) after each of the frames (batch, time, 88), from nothing."""
+        time = ops.arange(ops.shape(frames)[1], dtype="float32")
+        ago = ops.expand_dims(time, 1) - ops.expand_dims(time, 0)
+        past = ops.cast(ago >= 0, "float32")
+        weights = [past * ops.exp(float(np.log(r)) * ops.maximum(ago, 0.0)) * (1.0 - r) for r in self.rates]
+        return ops.stack([ops.matmul(w, frames) for w in weights], axis=-1)
+
+    def gather(self, frame, memory):
+        """f_t (..., 88, rates + 2) of a frame (..., 88) and the memory after it."""
+        slow = memory[..., -1]
+        keys = slow.shape[-1]
+        summed = ops.matmul(slow, _same_class(keys))
+        return ops.concatenate([ops.expand_dims(frame, -1), memory, ops.expand_dims(summed, -1)], axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "rates": list(self.rates)}
+
+
+def _same_class(keys: int) -> np.ndarray:
+    """(keys, keys) ones where two keys are octaves apart."""
+    return (np.subtract.outer(np.arange(keys), np.arange(keys)) % 12 == 0).astype(np.float32)
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class MusicNetwork(keras.layers.Layer):
+    """The distribution of every step of a sequence given those before it; `step` gives the next one from a state.
+
+        x_t = [what sounds in step t − 1, place of t in its bar, conditions of t]
+        h_t = the cells' output after x_t
+        y_t ~ head(dropout(h_t))
+
+    Args:
+        kind: `frames`, `voices` or `performance` (see `codec.Codec`).
+        symbols, voices: of the codec. bar: places in a bar; 0 leaves them out.
+        cell, units, layers: of the stack of cells; input_dropout, recurrent_dropout: of every cell.
+        head, head_units: `joint` (NADE over keys, chained voices) or `independent`.
+        embedding: numbers for a symbol. conditions: width of the conditions.
+        context: channels of the `KeyContext` beside the cells (frames); 0 for none.
+
+    Shapes: a dict of `sequence` (batch, steps + 1, …), `place` (batch, steps), `condition` (batch, steps, conditions)
+    where there are any; to logits (batch, steps, 88), (batch, steps, voices, symbols) or (batch, steps, symbols), those
+    of `sequence[:, 1:]`.
+    """
+
+    def __init__(
+        self, kind, symbols, voices=4, bar=0, cell="lstm", units=256, layers=1, head="joint", head_units=128,
+        embedding=64, conditions=0, input_dropout=0.0, recurrent_dropout=0.0, dropout=0.0, context=0,
+        **kwargs,
+    ):  # fmt: skip
+        super().__init__(**kwargs)
+        self.options = {
+            "kind": kind, "symbols": symbols, "voices": voices, "bar": bar, "cell": cell, "units": units,
+            "layers": layers, "head": head, "head_units": head_units, "embedding": embedding, "conditions": conditions,
+            "input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout, "dropout": dropout,
+            "context": context,
+        }  # fmt: skip
+        self.kind, self.symbols, self.voices, self.bar, self.conditions = kind, symbols, voices, bar, conditions
+        drops = {"dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
+        self.cell = StackedCells([CELLS[cell](units, **drops) for _ in range(layers)])
+        self.over_time = Recurrent(self.cell, return_sequences=True)
+        self.dropout = keras.layers.Dropout(dropout)
+        self.context = KeyContext(context) if context and kind == "frames" else None
+        self.joint = head == "joint" and kind != "performance"
+        if kind == "frames":
+            self.head = NADEHead(symbols, head_units) if self.joint else keras.layers.Dense(symbols)
+        elif kind == "voices":
+            self.head = VoicesHead(voices, symbols, head_units, self.joint)
+        else:
+            self.head = keras.layers.Dense(symbols)
+
+    def build(self, shapes):
+        units, width = self.options["units"], self.options["embedding"]
+        if self.kind == "frames":
+            features = self.symbols
+        else:
+            features = width * (self.voices if self.kind == "voices" else 1)
+            rows = self.symbols * (self.voices if self.kind == "voices" else 1)
+            self.table = self.add_weight((rows, width), "random_normal", name="symbols")
+        self.over_time.build((None, None, features + self.bar + self.conditions))
+        self.head.build(*[(None, None, units), (None, None, self.symbols)][: 1 + self.takes_targets()])
+        if self.context:
+            self.context.build((None, self.symbols, len(self.context.rates) + 2), (None, units))
+        self.built = True
+
+    def takes_targets(self) -> bool:
+        return self.joint or self.kind == "voices"
+
+    def features(self, previous, place, condition):
+        """What the cells see of a step: (..., features)."""
+        if self.kind == "frames":
+            parts = [ops.cast(previous, self.compute_dtype)]
+        elif self.kind == "voices":
+            rows = previous + ops.arange(self.voices, dtype="int32") * self.symbols
+            embedded = ops.take(self.table, rows, axis=0)
+            parts = [ops.reshape(embedded, (*ops.shape(previous)[:-1], self.voices * self.options["embedding"]))]
+        else:
+            parts = [ops.take(self.table, previous, axis=0)]
+        if self.bar:
+            parts.append(ops.one_hot(place, self.bar, dtype=self.compute_dtype))
+        if self.conditions:
+            parts.append(condition)
+        return ops.concatenate(parts, axis=-1)
+
+    def call(self, inputs, training=False):
+        sequence = inputs["sequence"]
+        x = self.features(sequence[:, :-1], inputs.get("place"), inputs.get("condition"))
+        hidden = self.dropout(self.over_time(x, training=training), training=training)
+        more = self.lately(sequence[:, :-1], None, hidden)[0] if self.context else 0.0
+        if self.kind == "frames" and self.joint:
+            visible, inner = self.head.biases(hidden)
+            kernels = self.head.kernel, self.head.output_kernel
+            return nade_logits(self.one_hot(sequence[:, 1:]), visible + more, inner, *kernels)
+        return self.head(hidden, self.one_hot(sequence[:, 1:])) if self.takes_targets() else self.head(hidden) + more
+
+    def lately(self, frames, memory, hidden):
+        """Logits of the key context, and the memory after the last frame; from nothing where memory is None."""
+        frames = ops.cast(frames, self.compute_dtype)
+        if memory is None:
+            memories = self.context.remember_all(frames)
+            return self.context(self.context.gather(frames, memories), hidden), memories[:, -1]
+        memory = self.context.remember(frames, memory)
+        return self.context(self.context.gather(frames, memory), hidden), memory
+
+    def one_hot(self, targets):
+        if self.kind == "frames":
+            return ops.cast(targets, "float32")
+        return ops.one_hot(targets, self.symbols, dtype="float32")
+
+    def step(self, inputs):
+        """What came before and the state in; what the next step is drawn from, and the next state, out."""
+        names = self.state_names()
+        states = tree.pack_sequence_as(self.cell.state_size, [inputs[name] for name in names])
+        x = self.features(inputs["previous"], inputs.get("place"), inputs.get("condition"))
+        output, states = self.cell.step(x, states)
+        more = self.lately(inputs["previous"], inputs["memory"], output) if self.context else None
+        return self.following(output, states, more)
+
+    def prime(self, inputs):
+        """As `step`, over a whole primer (batch, steps, …); the outputs are those after its last step."""
+        x = self.features(inputs["previous"], inputs.get("place"), inputs.get("condition"))
+        driver = Recurrent(self.cell, return_state=True)
+        driver.built = True
+        output, *states = driver(x)
+        more = None
+        if self.context:
+            frames = ops.cast(inputs["previous"], self.compute_dtype)
+            memory = self.context.remember_all(frames)[:, -1]
+            more = self.context(self.context.gather(frames[:, -1], memory), output), memory
+        return self.following(output, states, more)
+
+    def following(self, output, states, more):
+        """What a step is drawn from and the next states, by name."""
+        named = dict(zip(self.state_names(), tree.flatten(states), strict=True))
+        if more is not None:
+            named["memory"] = more[1]
+        states = {f"next_{name}": state for name, state in named.items()}
+        return {**self.outputs(output, 0.0 if more is None else more[0]), **states}
+
+    def outputs(self, hidden, more=0.0):
+        """What a step is drawn from: logits, or what `conditional` takes."""
+        if self.kind == "frames" and self.joint:
+            visible, inner = self.head.biases(hidden)
+            return {"visible_bias": visible + more, "hidden_bias": inner}
+        if self.kind == "voices":
+            context = self.head.context(hidden)
+            if self.joint:
+                return {"context": context}
+            return {"logits": self.head.logits(context, ops.zeros((1, self.voices, self.symbols)))}
+        return {"logits": self.head(hidden) + more}
+
+    def conditional(self, inputs):
+        """Logits of the keys after the last one drawn (frames), or of the voices after the last drawn (voices)."""
+        if self.kind == "frames":
+            hidden = ops.sigmoid(inputs["hidden_bias"] + ops.matmul(inputs["drawn"], self.head.kernel))
+            return {"logits": inputs["visible_bias"] + ops.matmul(hidden, ops.transpose(self.head.output_kernel))}
+        return {"logits": self.head.logits(inputs["context"], inputs["drawn"])}
+
+    def state_names(self) -> list[str]:
+        return [f"state_{i}" for i in range(len(tree.flatten(self.cell.state_size)))]
+
+    def compute_output_spec(self, inputs, training=False):
+        batch, steps = inputs["sequence"].shape[:2]
+        steps = steps and steps - 1
+        voices = (self.voices,) if self.kind == "voices" else ()
+        return keras.KerasTensor((batch, steps, *voices, self.symbols), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
