@@ -15,6 +15,8 @@ def table(header: list[str], rows: list[list]) -> str:
 def metrics_table(metrics: dict) -> str:
     """The model and each baseline, a column per metric, on the same split."""
     named = {"model": metrics["model"], **metrics.get("baselines", {})}
+    if "sampled" in metrics:  # the windows on which slow baselines were fitted
+        named["model, sampled"] = metrics["sampled"]["model"]
     columns = [name for name, value in metrics["model"].items() if isinstance(value, int | float)]
     rows = [[name, *(_number(values.get(c)) for c in columns)] for name, values in named.items()]
     return table(["", *columns], rows)

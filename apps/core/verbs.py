@@ -1,14 +1,17 @@
 """The verbs, written once: functions that take an App. The command line and notebooks call these."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 from . import backend
 from .app import App, missing_extra
 from .config import to_json
-from .errors import UsageError
-from .files import replacing, write_json
+from .errors import ElmanError, UsageError
+from .files import read_json, replacing, write_json
 from .run import BUNDLE, Run, refuse_existing
 from .run import start as start_run
 
@@ -117,11 +120,25 @@ def export(app: App, path, *, quiet=True) -> Path:
 
 
 def _export(app, run, opened, model, data, quiet) -> dict:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return _export_on_tensorflow(app, run)
     try:
         from .export.build import build
     except ModuleNotFoundError as error:
         raise missing_extra(error, f"elman {app.name} export") from None
     return build(app, opened, model, data, run.path / BUNDLE, quiet=quiet)
+
+
+def _export_on_tensorflow(app: App, run: Run) -> dict:
+    """Exports in a process of its own: containers are written from TensorFlow's graph, whatever trained the model."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    command = [sys.executable, "-m", "elman.apps.cli", app.name, "export", str(run.path), "--quiet"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise ElmanError((done.stderr.strip().splitlines() or ["the export failed"])[-1].removeprefix("elman: "))
+    return read_json(run.path / BUNDLE / "parity.json")
 
 
 def run(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet=True) -> Run:
@@ -171,11 +188,6 @@ def summary(run: Run) -> str:
     if "bundle" in metrics:
         lines.append(f"bundle: {run.path / BUNDLE} (recommended: {metrics['bundle']['recommended']})")
     return "\n".join(lines)
-
-
-def describe(app: App) -> str:
-    """Presets and their purpose."""
-    return "\n".join(f"  {name:18} {preset.summary}" for name, preset in app.presets.items())
 
 
 def _say(text: str, quiet: bool) -> None:

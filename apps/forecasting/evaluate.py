@@ -188,8 +188,9 @@ class _Tally:
         self.windows += len(series)
 
     def scores(self) -> dict:
-        """All metrics; the loss of each single level is left out."""
-        names = [n for n in self.sums if not n.startswith("wql_") and self.weights[n]]
+        """All metrics but the loss of each single level, and coverage of the usual intervals only."""
+        hidden = [n for n in self.sums if n.startswith("wql_") or (n.startswith("coverage_") and n not in _SHOWN)]
+        names = [n for n in self.sums if n not in hidden and self.weights[n]]
         return {**{name: self.sums[name] / self.weights[name] for name in names}, "windows": self.windows}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
 
 from ..backend import quiet_stderr
 from ..errors import ElmanError
@@ -24,7 +25,8 @@ def write(saved_model: Path, signatures: Sequence[Signature], path: Path, varian
     """Converts a SavedModel (written with `for_litert`) to one variant.
 
     Args:
-        samples: `samples()` yields (signature name, inputs) of real data; full int8 measures its ranges on them.
+        samples: `samples()` yields (signature name, inputs) of real data; full int8 measures its ranges on them. Not
+            with a loop over time, on which TensorFlow's calibrator crashes: then the weights alone are int8.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[s.name for s in signatures])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -32,7 +34,7 @@ def write(saved_model: Path, signatures: Sequence[Signature], path: Path, varian
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if variant == "litert-float16":
         converter.target_spec.supported_types = [tf.float16]
-    if variant == "litert-int8":
+    if variant == "litert-int8" and not any(s.fixed_batch for s in signatures):
         converter.representative_dataset = samples
     try:
         with quiet_stderr(), warnings.catch_warnings():
@@ -45,10 +47,25 @@ def write(saved_model: Path, signatures: Sequence[Signature], path: Path, varian
 
 
 def check_builtin(content: bytes, name: str) -> None:
-    """Refuses a file with an operator that a stock interpreter lacks, in whichever subgraph."""
-    foreign = sorted(set(re.findall(rb"Flex[A-Z]\w+", content)))
+    """Refuses a file with an operator that a stock interpreter lacks; names it, and the layer that it came from."""
+    foreign = [(op, where) for op, where, builtin in operators(content) if not builtin]
     if foreign:
-        raise ElmanError(f"{name}: operators that LiteRT does not have: {b', '.join(foreign).decode()}")
+        listed = "; ".join(f"{op} from {where}" for op, where in sorted(set(foreign))[:5])
+        raise ElmanError(f"{name}: operators that LiteRT does not have: {listed}")
+
+
+def operators(content: bytes) -> Iterable[tuple[str, str, bool]]:
+    """Every operator of every subgraph (the bodies of loops are subgraphs): name, layer, and whether it is built in."""
+    model = schema.Model.GetRootAs(content)
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+    for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
+        for operator in (graph.Operators(i) for i in range(graph.OperatorsLength())):
+            code = codes[operator.OpcodeIndex()]
+            custom = code.CustomCode()
+            name = custom.decode() if custom else names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+            tensor = graph.Tensors(operator.Outputs(0)) if operator.OutputsLength() else None
+            yield name, tensor.Name().decode() if tensor else "", custom is None
 
 
 def _reason(message: str) -> str:
