@@ -425,7 +425,10 @@ def make_oracle(sweep: Sweep, space, hyperparameters):
             self._seed_state = self.seed + 1000 * len(self.start_order)
             if sweep.search == "bayesian":
                 self._random_state.seed(self._seed_state)
-            return super().populate_space(trial_id)
+            found = super().populate_space(trial_id)
+            if sweep.search == "bayesian" and found["values"] and self._duplicate(found["values"]):
+                return self._random_populate_space()  # its Gaussian process may want the same point again
+            return found
 
         def _random_values(self):
             if self.start_order:

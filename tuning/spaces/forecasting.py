@@ -34,7 +34,25 @@ def sample(hp, base):
 
 
 def score(engine, config, data, split: str) -> dict:
-    """Metrics on every window of `split`; the fitted baselines, which cost the time, at one origin only."""
-    windows = {**data.windows, "test": data.windows[split]}
-    config = dataclasses.replace(config, baseline_origins=1)
-    return evaluate.evaluate(engine, config, dataclasses.replace(data, windows=windows)).model
+    """Metrics on every window of `split`.
+
+    The validation part is halved: each half is scored with the calibration of the other, since quantiles that come from
+    calibration alone (losses mse and mae) would otherwise be judged on what they were fitted to.
+    """
+    if split == "test" or not config.calibrate or data.sizes["validation"] < 2:
+        return _metrics(engine, config, data, data.windows[split])
+    series, origins = data.windows["validation"]
+    middle = len(series) // 2
+    halves = [(series[:middle], origins[:middle]), (series[middle:], origins[middle:])]
+    scores = []
+    for fitted, scored in (halves, halves[::-1]):
+        part = dataclasses.replace(data, windows={**data.windows, "validation": fitted})
+        codec = evaluate.calibrate(engine, config, part)
+        scores.append(_metrics(engine, config, dataclasses.replace(data, codec=codec), scored))
+    return {name: (scores[0][name] + scores[1][name]) / 2 for name in scores[0]}
+
+
+def _metrics(engine, config, data, windows) -> dict:
+    """Scores of the model; the fitted baselines, which cost the time, run at one origin only."""
+    data = dataclasses.replace(data, windows={**data.windows, "test": windows})
+    return evaluate.evaluate(engine, dataclasses.replace(config, baseline_origins=1), data).model
