@@ -1,0 +1,334 @@
+"""The networks against NumPy, and against themselves computed another way."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from scipy import stats
+
+from elman.apps.core.engines import Engine
+from elman.apps.core.engines import keras as keras_engine
+from elman.apps.forecasting import data as stage
+from elman.apps.forecasting import model as models
+from elman.apps.forecasting import predict
+from elman.apps.forecasting.config import Config
+from elman.apps.forecasting.frequency import Frequency
+from elman.apps.forecasting.tables import Series, Table
+
+LEVELS = (0.1, 0.3, 0.5, 0.9)
+
+
+def table(gaps=True, count=2, covariates=False):
+    rng = np.random.default_rng(0)
+    made = []
+    for i in range(count):
+        y = 50 * (i + 1) + np.cumsum(rng.normal(size=120))
+        if gaps:
+            y[1:][rng.random(119) < 0.15] = np.nan
+        columns = {"wind": rng.normal(size=120), "price": rng.normal(size=130)} if covariates else {}
+        static = {"size": float(i), "kind": "ab"[i % 2]} if covariates else {}
+        made.append(Series(f"s{i}", np.datetime64("2021-01-01", "s"), y, columns, static))
+    return Table(Frequency("s", 3600), tuple(made))
+
+
+def load(monkeypatch, setting, **options):
+    monkeypatch.setattr(stage, "read", lambda *args, **kwargs: table(**options))
+    return stage.load(setting)
+
+
+def build(setting, codec):
+    """A model with random biases as well, so that each of them counts."""
+    keras.utils.set_random_seed(2)
+    net = models.build(setting, codec)
+    rng = np.random.default_rng(1)
+    net.set_weights(
+        [w + 0.1 * rng.normal(size=w.shape).astype(w.dtype) if w.dtype.kind == "f" else w for w in net.get_weights()]
+    )
+    return net
+
+
+def engine(net, setting, codec):
+    signatures = {s.name: s for s in models.signatures(net, setting, codec)}
+    return Engine("keras", signatures, keras_engine.load(signatures))
+
+
+def inputs(loaded, count=5, ahead=0):
+    which, origins = loaded.windows["test"]
+    some = np.linspace(0, len(which) - 1, count).astype(int)
+    return loaded.codec.windows(loaded.encoded, which[some], origins[some], ahead)
+
+
+# Segments
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+def gru_step(x, h, cell):
+    kernel, recurrent = np.array(cell.input_kernel), np.array(cell.recurrent_kernel)
+    units = len(recurrent)
+    a, b = x @ kernel + np.array(cell.bias), h @ recurrent + np.array(cell.recurrent_bias)
+    z = sigmoid(a[:units] + b[:units])
+    r = sigmoid(a[units : 2 * units] + b[units : 2 * units])
+    g = np.tanh(a[2 * units :] + r * b[2 * units :])
+    return z * h + (1 - z) * g
+
+
+def dense(layer, x):
+    return x @ np.array(layer.kernel) + np.array(layer.bias)
+
+
+def segment_by_hand(net, codec, setting, row):
+    """SegRNN on one window, in loops: quantiles in raw units."""
+    y, there = row["y"].astype(float), row["observed"]
+    if setting.scaling == "series" and row["series"] > 0:
+        loc, scale = codec.loc[row["series"] - 1], codec.scale[row["series"] - 1]
+    else:
+        seen = y[there > 0]
+        loc, scale = seen.mean(), max(seen.std(), 1e-5 * abs(seen.mean()) + 1e-6)
+    x = (y - loc) / scale
+    lookback, horizon, size, season = codec.lookback, codec.horizon, net.segment, net.season
+    anchor = np.array([x[lookback - season + h % season] if season else x[-1] for h in range(horizon)])
+    features = []
+    for t in range(lookback):
+        step = [x[t] - x[-1]]
+        if season:
+            step.append(x[t] - x[t - season] if t >= season else 0.0)
+        if "since" in row:
+            step += [there[t], row["since"][t]]
+        for name in ("past", "future"):
+            step += list(row[name][t]) if name in row else []
+        features.append(step)
+    short = -lookback % size
+    features = np.concatenate([np.zeros((short, len(features[0]))), features])
+    there = np.concatenate([np.zeros(short), there])
+    h = np.zeros(net.options["units"])
+    for start in range(0, len(features), size):
+        if there[start : start + size].any():
+            h = gru_step(np.maximum(dense(net.segment_in, features[start : start + size].ravel()), 0), h, net.cell)
+    out = []
+    for j in range(net.ahead):
+        query = np.array(net.positions)[j]
+        if net.options["embedding"]:
+            query = np.concatenate([query, np.array(net.identities)[row["series"]]])
+        known = []
+        if "future" in row:
+            ahead = np.zeros((net.ahead * size, row["future"].shape[1]))
+            ahead[:horizon] = row["future"][lookback:]
+            known.append(ahead[j * size : (j + 1) * size].ravel())
+        if "static" in row:
+            known.append(row["static"])
+        if known:
+            query = query + dense(net.known_in, np.concatenate(known))
+        out.append(dense(net.segment_out, gru_step(query, h, net.cell)).reshape(size, net.outputs))
+    out = np.concatenate(out)[:horizon]
+    if net.outputs > 1:
+        middle = net.centre
+        quantiles = np.repeat(out[:, middle : middle + 1], net.outputs, axis=1)
+        for k in range(net.outputs):
+            between = range(middle + 1, k + 1) if k > middle else range(k, middle)
+            sign = 1 if k > middle else -1
+            quantiles[:, k] += sign * sum((softplus(out[:, i] - 2) for i in between), np.zeros(horizon))
+        out = quantiles
+    return (out + anchor[:, None]) * scale + loc
+
+
+SEGMENT = {"horizon": 7, "lookback": 22, "segment": 4, "units": 6, "embedding": 2, "season": 5, "levels": LEVELS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({}, {}),
+        ({"anchor": "last", "calendar": False}, {"gaps": False}),
+        ({"scaling": "series", "loss": "mae", "anchor": "last"}, {"count": 3}),
+        ({"past": ("wind",), "future": ("price",), "static": ("size", "kind")}, {"covariates": True}),
+        ({"loss": "mse", "season": 30}, {"count": 1}),
+    ],
+)
+def test_the_segment_network_is_its_equations(monkeypatch, changes, options):
+    setting = Config(**{**SEGMENT, **changes})
+    loaded = load(monkeypatch, setting, **options)
+    net = build(setting, loaded.codec)
+    windows = inputs(loaded)
+    windows["series"][0] = 0  # as of a series that training did not see
+    windows["observed"][1, :9] = 0  # segments in which nothing was observed
+    found = engine(net, setting, loaded.codec)("forecast", **windows)["quantiles"]
+    layer = net.get_layer("network")
+    for row in range(len(found)):
+        one = {name: values[row] for name, values in windows.items()}
+        np.testing.assert_allclose(found[row], segment_by_hand(layer, loaded.codec, setting, one), rtol=2e-4, atol=2e-3)
+
+
+def test_quantiles_of_a_segment_network_never_cross(monkeypatch):
+    setting = Config(**SEGMENT)
+    loaded = load(monkeypatch, setting)
+    found = engine(build(setting, loaded.codec), setting, loaded.codec)("forecast", **inputs(loaded, 20))["quantiles"]
+    assert (np.diff(found, axis=-1) > 0).all()
+
+
+def test_a_forecast_moves_and_stretches_with_its_window(monkeypatch):
+    """With its own scaling a window in other units gives the same forecast in those units."""
+    setting = Config(**SEGMENT)
+    loaded = load(monkeypatch, setting)
+    run = engine(build(setting, loaded.codec), setting, loaded.codec)
+    windows = inputs(loaded)
+    moved = {**windows, "y": (3 * windows["y"] - 20).astype("float32")}
+    np.testing.assert_allclose(
+        run("forecast", **moved)["quantiles"], 3 * run("forecast", **windows)["quantiles"] - 20, rtol=1e-3
+    )
+
+
+def test_what_was_not_observed_does_not_matter_where_it_is_masked(monkeypatch):
+    setting = Config(**{**SEGMENT, "anchor": "last", "calendar": False})
+    loaded = load(monkeypatch, setting, gaps=False)
+    run = engine(build(setting, loaded.codec), setting, loaded.codec)
+    windows = inputs(loaded)
+    windows["observed"][:, :10] = 0  # 22 steps in segments of 4: those before step 10 are the first three
+    other = {**windows, "y": windows["y"].copy()}
+    other["y"][:, :10] = -1e4
+    np.testing.assert_allclose(
+        run("forecast", **other)["quantiles"], run("forecast", **windows)["quantiles"], rtol=1e-5
+    )
+
+
+# Autoregression
+
+DEEPAR = {
+    "model": "deepar",
+    "horizon": 5,
+    "lookback": 9,
+    "units": 6,
+    "lags": (1, 2, 7),
+    "embedding": 2,
+    "levels": LEVELS,
+}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("distribution", "changes", "options"),
+    [
+        ("student_t", {}, {}),
+        ("gaussian", {"layers": 2, "calendar": False}, {"gaps": False}),
+        ("student_t", {"future": ("price",), "static": ("size", "kind")}, {"covariates": True}),
+        ("gaussian", {"lags": (3,)}, {"count": 1}),
+    ],
+)
+def test_stepping_gives_the_distributions_of_the_teacher_forced_pass(monkeypatch, cell, distribution, changes, options):
+    setting = Config(**{**DEEPAR, "cell": cell, "distribution": distribution, **changes})
+    loaded = load(monkeypatch, setting, **options)
+    codec, horizon = loaded.codec, setting.horizon
+    net = build(setting, codec)
+    windows = inputs(loaded, ahead=horizon)
+    loss = models.loss(net, setting, codec)
+    outputs = net(windows)
+    run = engine(net, setting, codec)
+    past = {k: v[:, : codec.lookback] if k in ("y", "observed", "since") else v for k, v in windows.items()}
+    state = predict.start_state(run, setting, codec, past)
+    first, logs = max(codec.lags), []
+    for t in range(first, codec.lookback + horizon):
+        state, parameters = predict._advance(
+            run, codec, windows, state, t, windows["y"][:, t - 1], windows["observed"][:, t - 1]
+        )
+        y = windows["y"][:, t]
+        frozen = (
+            stats.t(parameters["df"], parameters["location"], parameters["scale"])
+            if distribution == "student_t"
+            else stats.norm(parameters["location"], parameters["scale"])
+        )
+        logs.append(frozen.logpdf(y))
+    expected = -np.array(loss.call(windows["y"][:, first:], outputs))
+    np.testing.assert_allclose(np.stack(logs, axis=1), expected, rtol=2e-3, atol=2e-3)
+    assert np.std(expected) > 1e-3
+
+
+def test_a_counting_model_steps_as_it_was_trained(monkeypatch):
+    def counts():
+        made = table(gaps=False)
+        rng = np.random.default_rng(3)
+        return dataclasses.replace(
+            made, series=tuple(dataclasses.replace(s, y=rng.poisson(6, 120).astype(float)) for s in made.series)
+        )
+
+    monkeypatch.setattr(stage, "read", lambda *args, **kwargs: counts())
+    setting = Config(**{**DEEPAR, "distribution": "negative_binomial"})
+    loaded = stage.load(setting)
+    codec = loaded.codec
+    net = build(setting, codec)
+    windows = inputs(loaded, ahead=setting.horizon)
+    run = engine(net, setting, codec)
+    past = {k: v[:, : codec.lookback] if k in ("y", "observed", "since") else v for k, v in windows.items()}
+    state, first, logs = predict.start_state(run, setting, codec, past), max(codec.lags), []
+    for t in range(first, codec.lookback + setting.horizon):
+        state, found = predict._advance(
+            run, codec, windows, state, t, windows["y"][:, t - 1], windows["observed"][:, t - 1]
+        )
+        r = 1 / found["dispersion"].astype(float)
+        logs.append(stats.nbinom(r, r / (r + found["mean"])).logpmf(windows["y"][:, t]))
+    expected = -np.array(models.loss(net, setting, codec).call(windows["y"][:, first:], net(windows)))
+    np.testing.assert_allclose(np.stack(logs, axis=1), expected, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "law"),
+    [
+        ({"location": 3.0, "scale": 2.0}, stats.norm(3, 2)),
+        ({"location": -1.0, "scale": 0.5, "df": 4.0}, stats.t(4, -1, 0.5)),
+        ({"mean": 6.0, "dispersion": 0.5}, stats.nbinom(2, 0.25)),
+    ],
+)
+def test_samples_follow_their_distribution(parameters, law):
+    full = {name: np.full(200_000, value, "float32") for name, value in parameters.items()}
+    draws = predict.sample(np.random.default_rng(0), full)
+    assert draws.dtype == np.float32
+    for level in (0.05, 0.25, 0.5, 0.75, 0.95):
+        value = law.ppf(level)
+        below, error = np.mean(draws <= value), 4 * np.sqrt(level * (1 - level) / 200_000)
+        assert below == pytest.approx(law.cdf(value), abs=error)
+
+
+def test_sampled_quantiles_are_those_of_the_distribution(monkeypatch):
+    """An engine whose step gives N(2 t, 3²), whatever it is told: the quantiles are known."""
+    setting = Config(**{**DEEPAR, "paths": 4000, "calibrate": False, "distribution": "gaussian"})
+    loaded = load(monkeypatch, setting)
+    net = build(setting, loaded.codec)
+    real = engine(net, setting, loaded.codec)
+    calls = {"n": 0}
+
+    def step(signature, **arrays):
+        calls["n"] += 1
+        n = len(arrays["value"])
+        kept = {f"next_{k}": v for k, v in arrays.items() if k == "history" or k.startswith("state_")}
+        ahead = calls["n"] - (loaded.codec.lookback - max(loaded.codec.lags))
+        return {**kept, "location": np.full(n, 2.0 * ahead, "float32"), "scale": np.full(n, 3.0, "float32")}
+
+    step.signatures = real.signatures
+    which, origins = loaded.windows["test"]
+    found = predict.forecast(step, setting, loaded.codec, loaded.encoded, which[:2], origins[:2])
+    for h in range(setting.horizon):
+        for k, level in enumerate(LEVELS):
+            law = stats.norm(2 * (h + 1), 3)
+            error = 5 * np.sqrt(level * (1 - level) / 4000) / law.pdf(law.ppf(level))
+            np.testing.assert_allclose(found.quantiles[:, h, k], law.ppf(level), atol=error)
+    np.testing.assert_allclose(found.point, found.quantiles[..., LEVELS.index(0.5)], atol=1e-5)
+
+
+def test_a_seed_repeats_the_paths(monkeypatch):
+    setting = Config(**{**DEEPAR, "paths": 10})
+    loaded = load(monkeypatch, setting)
+    run = engine(build(setting, loaded.codec), setting, loaded.codec)
+    which, origins = loaded.windows["test"]
+
+    def ask(seed):
+        options = predict.PredictOptions(seed=seed)
+        return predict.forecast(run, setting, loaded.codec, loaded.encoded, which[:3], origins[:3], options=options)
+
+    np.testing.assert_array_equal(ask(1).quantiles, ask(1).quantiles)
+    assert np.abs(ask(1).quantiles - ask(2).quantiles).max() > 0
