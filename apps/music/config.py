@@ -1,5 +1,6 @@
 """What a model of music is: its data, its representation, its network, its training; and the presets."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,5 +126,32 @@ _QUICK = Config(
     patience=0,
 )
 
-PRESETS = {"chorales": Preset("Bach chorales in sixteenths (built in), NADE head: under five minutes.", _QUICK)}
+_JSB = dataclasses.replace(
+    _QUICK,
+    data="JSB_Chorales.mat",
+    steps_per_beat=1,
+    window=64,
+    transpose=6,
+    head_units=100,
+    context=0,
+    epochs=60,
+    learning_rate=4e-3,
+    recurrent_dropout=0.1,
+    average=0.99,
+)
+_JSB_KEYS = dataclasses.replace(
+    _JSB, head="independent", units=160, context=32, epochs=36, dropout=0.2, recurrent_dropout=0.0
+)
+_NOTTINGHAM = dataclasses.replace(
+    _JSB, data="Nottingham.mat", transpose=0, epochs=8, dropout=0.2, recurrent_dropout=0.0, warmup_steps=100
+)
+_NOTTINGHAM_KEYS = dataclasses.replace(_NOTTINGHAM, head="independent", context=16, epochs=10)
+
+PRESETS = {
+    "chorales": Preset("Bach chorales in sixteenths (built in), NADE head: under five minutes.", _QUICK),
+    "jsb": Preset("JSB Chorales (--data JSB_Chorales.mat), NADE head.", _JSB),
+    "jsb-independent": Preset("The same, keys independent of each other.", _JSB_KEYS),
+    "nottingham": Preset("Nottingham (--data Nottingham.mat), NADE head.", _NOTTINGHAM),
+    "nottingham-independent": Preset("The same, keys independent of each other.", _NOTTINGHAM_KEYS),
+}
 DEFAULT = "chorales"

@@ -90,7 +90,7 @@ class Drawer:
             live = hit.any(axis=1)
             first = hit.argmax(axis=1)
             drawn[live, first[live]] = 1.0
-            place = first + 1
+            place = np.where(live, first + 1, KEYS)
         return drawn.astype(np.uint8), _log_prob(drawn, logits)
 
     def _cut_keys(self, logits: np.ndarray) -> np.ndarray:

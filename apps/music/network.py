@@ -6,6 +6,8 @@ from keras import ops, tree
 
 from ...layers import GRUCell, LSTMCell, NADEHead, Recurrent, StackedCells, nade_logits
 
+CHORD = 5  # hidden states of NADE that are computed at once: four keys and those between them
+SILENT = -3.0  # the logit that a key starts from in training: most keys are silent in most steps
 CELLS = {"lstm": LSTMCell, "gru": GRUCell}
 
 
@@ -196,6 +198,9 @@ class MusicNetwork(keras.layers.Layer):
             self.table = self.add_weight((rows, width), "random_normal", name="symbols")
         self.over_time.build((None, None, features + self.bar + self.conditions))
         self.head.build(*[(None, None, units), (None, None, self.symbols)][: 1 + self.takes_targets()])
+        if self.kind == "frames":
+            rest = ops.zeros_like(self.head.bias[self.symbols :])
+            self.head.bias.assign(ops.concatenate([ops.full((self.symbols,), SILENT), rest]))
         if self.context:
             self.context.build((None, self.symbols, len(self.context.rates) + 2), (None, units))
         self.built = True
@@ -227,7 +232,7 @@ class MusicNetwork(keras.layers.Layer):
         if self.kind == "frames" and self.joint:
             visible, inner = self.head.biases(hidden)
             kernels = self.head.kernel, self.head.output_kernel
-            return nade_logits(self.one_hot(sequence[:, 1:]), visible + more, inner, *kernels)
+            return nade_logits(self.one_hot(sequence[:, 1:]), visible + more, inner, *kernels, segments=CHORD)
         return self.head(hidden, self.one_hot(sequence[:, 1:])) if self.takes_targets() else self.head(hidden) + more
 
     def lately(self, frames, memory, hidden):
