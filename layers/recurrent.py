@@ -5,6 +5,7 @@ from keras import ops, tree
 
 from . import kernels
 from .cells import Cell, StackedCells
+from .kernels.native import native_mode, native_scan
 
 
 @keras.saving.register_keras_serializable(package="elman")
@@ -93,6 +94,13 @@ class Recurrent(keras.layers.Layer):
         return (output, *states) if self.return_state else output
 
     def _run(self, sequences, states, mask, training):
+        mode = native_mode(self.cell) if mask is None else ""
+        if mode:
+            return native_scan(mode, self.cell, sequences, states)
+        if self._compiles(training):
+            masks = self.cell.draw_masks(ops.shape(sequences)[1]) if training else None
+            collect = self.return_sequences
+            return kernels.compiled_scan(self.cell, sequences, states, mask, masks, self.zero_output_for_mask, collect)
         project, step, finish = _parts(self.cell, sequences, states, training)
         xs = project(sequences)
         scan = _unrolled if self.unroll else kernels.scan
@@ -106,6 +114,10 @@ class Recurrent(keras.layers.Layer):
             outputs, _, (last, *states) = scan(step, (xs, mask), carry, self.return_sequences, training)
         finish()
         return outputs, last, states
+
+    def _compiles(self, training):
+        ready = vars(type(self.cell)).get("compiled", False)  # not inherited: a subclass may change the step
+        return ready and not self.unroll and kernels.compiles(training)
 
     def _output_size(self):
         size = getattr(self.cell, "output_size", None)

@@ -83,9 +83,16 @@ class KernelCell(Cell):
         dropout: rate of the locked dropout of the inputs, one mask per sequence (Gal and Ghahramani 2016).
         recurrent_dropout: likewise of the hidden state where it meets U.
         seed: seeds the masks.
+
+    Attributes:
+        gates: how many blocks of units the kernels have.
+        compiled: whether `recur` takes `axis`, the axis of the features, -1 or 0, as the compiled loop asks.
+        additive: whether `recur` takes None for `projected`, for when `matmul` has added it to its first product.
     """
 
     gates = 1
+    compiled = False
+    additive = False
 
     def __init__(
         self,
@@ -164,6 +171,10 @@ class KernelCell(Cell):
     def hidden(self, state, masks):
         """The hidden state as it meets U."""
         return state * masks["hidden"] if masks and "hidden" in masks else state
+
+    def along(self, vector, axis):
+        """A vector of the features as it meets a step whose features are on `axis`, -1 or 0."""
+        return vector if axis == -1 else ops.expand_dims(vector, -1)
 
     def get_config(self):
         config = {

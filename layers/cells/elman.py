@@ -27,12 +27,16 @@ class ElmanCell(KernelCell):
         networks of rectified linear units (IRNN).
     """
 
+    compiled = True
+    additive = True
+
     def __init__(self, units, activation="tanh", **kwargs):
         super().__init__(units, **kwargs)
         self.activation = keras.activations.get(activation)
 
-    def recur(self, projected, states, masks=None, matmul=ops.matmul):
-        hidden = self.activation(projected + matmul(self.hidden(states[0], masks), self.recurrent_kernel))
+    def recur(self, projected, states, masks=None, matmul=ops.matmul, axis=-1):
+        total = matmul(self.hidden(states[0], masks), self.recurrent_kernel)
+        hidden = self.activation(total if projected is None else projected + total)
         return hidden, [hidden]
 
     def get_config(self):

@@ -34,6 +34,7 @@ class GRUCell(KernelCell):
     """
 
     gates = 3
+    compiled = True
 
     def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", reset_after=True, **kwargs):
         super().__init__(units, **kwargs)
@@ -47,27 +48,23 @@ class GRUCell(KernelCell):
         if self.use_bias and self.reset_after:
             self.recurrent_bias = self._add("recurrent_bias", (3 * self.units,), "bias")
 
-    def recur(self, projected, states, masks=None, matmul=ops.matmul):
-        hidden = self.hidden(states[0], masks)
-        if self.reset_after:
-            recurrent = matmul(hidden, self.recurrent_kernel)
-            if self.recurrent_bias is not None:
-                recurrent = recurrent + self.recurrent_bias
-            return self._gate(ops.split(projected, 3, axis=-1), ops.split(recurrent, 3, axis=-1), states[0])
-        kernel = self.recurrent_kernel
-        recurrent = ops.split(matmul(hidden, kernel[:, : 2 * self.units]), 2, axis=-1)
-
-        def candidate(reset):
-            return matmul(reset * hidden, kernel[:, 2 * self.units :])
-
-        return self._gate(ops.split(projected, 3, axis=-1), [*recurrent, candidate], states[0])
-
-    def _gate(self, projected, recurrent, hidden):
-        update = self.recurrent_activation(projected[0] + recurrent[0])
-        reset = self.recurrent_activation(projected[1] + recurrent[1])
-        inner = recurrent[2](reset) if callable(recurrent[2]) else reset * recurrent[2]
-        hidden = update * hidden + (1 - update) * self.activation(projected[2] + inner)
+    def recur(self, projected, states, masks=None, matmul=ops.matmul, axis=-1):
+        hidden, kernel = self.hidden(states[0], masks), self.recurrent_kernel
+        first = kernel if self.reset_after else kernel[:, : 2 * self.units]
+        recurrent = self._recurrent(matmul(hidden, first), axis)
+        gates = ops.split(projected, 3, axis=axis)
+        update = self.recurrent_activation(gates[0] + recurrent[0])
+        reset = self.recurrent_activation(gates[1] + recurrent[1])
+        last = kernel[:, 2 * self.units :]
+        candidate = reset * recurrent[2] if self.reset_after else matmul(reset * hidden, last)
+        hidden = update * states[0] + (1 - update) * self.activation(gates[2] + candidate)
         return hidden, [hidden]
+
+    def _recurrent(self, product, axis):
+        """The blocks of the recurrent product."""
+        if self.recurrent_bias is not None:
+            product = product + self.along(self.recurrent_bias, axis)
+        return ops.split(product, 3 if self.reset_after else 2, axis=axis)
 
     def get_config(self):
         return {

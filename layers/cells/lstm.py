@@ -39,6 +39,8 @@ class LSTMCell(KernelCell):
     """
 
     gates = 4
+    compiled = True
+    additive = True
 
     def __init__(
         self,
@@ -76,22 +78,27 @@ class LSTMCell(KernelCell):
         forget = ops.full((self.units,), self.forget_bias, dtype=bias.dtype)
         return ops.concatenate([bias[: self.units], forget, bias[2 * self.units :]])
 
-    def recur(self, projected, states, masks=None, matmul=ops.matmul):
+    def recur(self, projected, states, masks=None, matmul=ops.matmul, axis=-1):
         hidden, cell = states
-        gates = projected + matmul(self.hidden(hidden, masks), self.recurrent_kernel)
-        return self._gate(ops.split(gates, 4, axis=-1), cell, matmul)
+        gates = matmul(self.hidden(hidden, masks), self.recurrent_kernel)
+        gates = gates if projected is None else projected + gates
+        return self._gate(gates, cell, matmul, axis)
 
-    def _gate(self, gates, cell, matmul, normalize=lambda cell: cell):
-        i, f, g, o = gates
+    def _gate(self, gates, cell, matmul, axis):
+        i, f, g, o = ops.split(gates, 4, axis=axis)
         if self.peepholes:
-            i, f = i + self.peephole[0] * cell, f + self.peephole[1] * cell
+            pi, pf, po = (self.along(self.peephole[k], axis) for k in range(3))
+            i, f = i + pi * cell, f + pf * cell
         cell = self.recurrent_activation(f) * cell + self.recurrent_activation(i) * self.activation(g)
         if self.peepholes:
-            o = o + self.peephole[2] * cell
-        hidden = self.recurrent_activation(o) * self.activation(normalize(cell))
+            o = o + po * cell
+        hidden = self.recurrent_activation(o) * self.activation(self._normalize_cell(cell, axis))
         if self.projection:
             hidden = matmul(hidden, self.output_kernel)
         return hidden, [hidden, cell]
+
+    def _normalize_cell(self, cell, axis):
+        return cell
 
     def get_config(self):
         return {

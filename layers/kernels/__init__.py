@@ -1,12 +1,12 @@
-"""Whole-sequence loops: `scan(step, xs, states, collect, training)`, one implementation per backend."""
+"""Loops over a whole sequence, one implementation per backend."""
 
 import keras
 
 if keras.backend.backend() == "tensorflow":
-    from .tensorflow import scan
+    from .tensorflow import compiled_scan, compiles, scan
 elif keras.backend.backend() == "jax":
-    from .jax import scan
+    from .jax import compiled_scan, compiles, scan
 else:
     raise ImportError(f"expected the tensorflow or the jax backend of Keras, received {keras.backend.backend()!r}")
 
-__all__ = ["scan"]
+__all__ = ["compiled_scan", "compiles", "scan"]

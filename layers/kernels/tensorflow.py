@@ -1,6 +1,9 @@
-"""The loop over time on TensorFlow."""
+"""The loop over time on TensorFlow: a plain one, and one compiled by XLA with its own backward pass."""
 
+import keras
 import tensorflow as tf
+from keras import tree
+from tensorflow.compiler.tf2xla.python.xla import dynamic_update_slice
 
 
 def scan(step, xs, states, collect, training=False):
@@ -68,3 +71,246 @@ def _zeros_of_a_step(x):
 
 def _common_shape(a, b):
     return tf.TensorShape([m if m == n else None for m, n in zip(a.shape, b.shape, strict=True)])
+
+
+def compiles(training):
+    """Whether the compiled loop may run: in training or in an eager call, never where a model is being exported."""
+    return training or tf.executing_eagerly()
+
+
+def compiled_scan(cell, sequences, states, keep, masks, zero_output, collect):
+    """The sequence as one XLA computation, with another for the backward pass.
+
+    Inside, features come first and the batch last, the layout in which a product with few columns is fastest, and the
+    product of the inputs is part of the step: on a CPU that beats storing it for the whole sequence. The backward pass
+    takes the products from the forward pass, differentiates one step at a time, and gets the gradient of each kernel
+    as one product over all steps. XLA compiles once per shape, so an unknown length is padded to a power of two (the
+    steps beyond the end are not run) and an unknown batch size to the next of eight sizes per power of two.
+
+    Args:
+        cell: a `KernelCell` whose `recur` takes `axis`.
+        sequences: (time, batch, features).
+        states: list of (batch, size).
+        keep: (time, batch, 1), False where a step is masked, or None.
+        masks: from `cell.draw_masks`.
+        zero_output: whether a masked step puts out zero.
+        collect: whether to return every output.
+
+    Returns:
+        as `scan`.
+    """
+    length, batch = tf.shape(sequences)[0], tf.shape(sequences)[1]
+    steps, rows = _bucket(sequences.shape[0], length, 1), _bucket(sequences.shape[1], batch, 8)
+
+    def columns(x, time=False):
+        """Features first, padded: (time, batch, size) to (time, size, batch), (batch, size) to (size, batch)."""
+        x = tf.linalg.matrix_transpose(x)
+        room = [[0, steps - length]] * time + [[0, 0], [0, rows - batch]]
+        return x if sequences.shape[:2].is_fully_defined() else tf.pad(x, room)
+
+    inputs = {"x": columns(sequences, True), "states": [columns(s) for s in states]}
+    if keep is not None:
+        inputs["keep"] = columns(keep, True)
+    inputs["masks"] = {name: columns(mask) for name, mask in (masks or {}).items()}
+    inputs["params"] = [tf.convert_to_tensor(w) for w in cell.weights]
+    key = (keep is not None, tuple(inputs["masks"]), zero_output, collect, sequences.dtype)
+    programs = vars(cell).setdefault("_programs", {})  # past Keras, which would save them with the model
+    if key not in programs:
+        programs[key] = _Program(cell, inputs, zero_output, collect)
+    outputs, last, *final = programs[key](inputs, length)
+    if collect:
+        outputs = tf.transpose(outputs, [0, 2, 1])[:length, :batch]
+        outputs.set_shape([*sequences.shape[:2], cell.output_size])
+    rows_first = [tf.linalg.matrix_transpose(x)[:batch] for x in (last, *final)]
+    for x in rows_first:
+        x.set_shape([sequences.shape[1], x.shape[1]])
+    return outputs if collect else None, rows_first[0], rows_first[1:]
+
+
+def _bucket(static, size, parts):
+    """The size to pad to: `static` where it is known, else the next of `parts` sizes per power of two."""
+    if static is not None:
+        return static
+    power = tf.cast(
+        2 ** tf.math.ceil(tf.math.log(tf.cast(tf.maximum(size, 1), tf.float32)) / tf.math.log(2.0)), tf.int32
+    )
+    unit = tf.maximum(power // (2 * parts), 1) if parts > 1 else tf.maximum(power, 16)
+    return -(-size // unit) * unit
+
+
+class _Program:
+    """Forward and backward computation of one cell with one set of options."""
+
+    def __init__(self, cell, inputs, zero_output, collect):
+        self.cell, self.zero_output, self.collect = cell, zero_output, collect
+        given = [_any_size(inputs), tf.TensorSpec([], tf.int32)]
+        self.forward = self._compile(self._forward, *given)
+        results, saved = _any_size(self.forward.structured_outputs)
+        self.backward = self._compile(self._backward, *given, saved, results)
+
+    def _compile(self, function, *given):
+        """One trace for all lengths and batch sizes; XLA then compiles it for each."""
+        return tf.function(function, jit_compile=True, autograph=False).get_concrete_function(*given)
+
+    def __call__(self, inputs, length):
+        @tf.custom_gradient
+        def run(*flat):
+            flat = [tf.stop_gradient(x) for x in flat]  # or a tape would look for the gradient of what is inside
+            results, saved = self.forward(tf.nest.pack_sequence_as(inputs, flat), length)
+            return results, lambda *upstream: self._gradient(flat, inputs, length, saved, upstream)
+
+        return run(*tf.nest.flatten(inputs))
+
+    def _gradient(self, flat, structure, length, saved, upstream):
+        @tf.custom_gradient
+        def run(*tensors):
+            tensors = [tf.stop_gradient(x) for x in tensors]
+            inputs = tf.nest.pack_sequence_as(structure, tensors[: len(flat)])
+            dstates, dparams, risen = self.backward(inputs, length, saved, tensors[len(flat) :])
+            # Outside of the compiled part, so that it is not computed where nobody asks for it.
+            dx = tf.matmul(inputs["params"][0], risen)
+            if "inputs" in inputs["masks"]:
+                dx *= inputs["masks"]["inputs"]
+            return [dx, *dstates, *dparams], _no_second_derivative
+
+        dx, *others = run(*flat, *upstream)
+        n = len(structure["states"])
+        nothing = tf.nest.map_structure(lambda _: None, structure)
+        return tf.nest.flatten({**nothing, "x": dx, "states": others[:n], "params": others[n:]})
+
+    def _step(self, x, keep, previous, states, inputs, product):
+        """One step, features first; `product(pairs)` is the sum of kernel^T part over the pairs (part, kernel)."""
+        cell, masks = self.cell, inputs["masks"]
+        with keras.StatelessScope(zip(cell.weights, inputs["params"], strict=True)):
+            pending = [(x * masks["inputs"] if "inputs" in masks else x, tf.convert_to_tensor(cell.input_kernel))]
+            bias = 0 if cell.bias is None else tf.convert_to_tensor(cell.bias)[:, None]
+            projected = None if cell.additive else product([pending.pop()]) + bias
+
+            def matmul(part, kernel):
+                pairs = [*pending, (part, tf.convert_to_tensor(kernel))]
+                pending.clear()
+                return product(pairs) + bias if len(pairs) > 1 else product(pairs)
+
+            output, new = cell.recur(projected, states, masks, matmul, axis=0)
+        if keep is None:
+            return output, output, new
+        held = tf.where(keep, output, previous)
+        emitted = tf.where(keep, output, tf.zeros_like(output)) if self.zero_output else held
+        return emitted, held, [tf.where(keep, n, s) for n, s in zip(new, states, strict=True)]
+
+    def _probe(self, inputs):
+        """The kernels of each product of a step, one below the other, the sizes of the products, and of the output."""
+        kernels, sizes = [], []
+
+        def product(pairs):
+            kernels.append(tf.concat([kernel for _, kernel in pairs], 0))
+            sizes.append(kernels[-1].shape[1])
+            return tf.matmul(kernels[-1], tf.concat([part for part, _ in pairs], 0), transpose_a=True)
+
+        keep = inputs["keep"][0] if "keep" in inputs else None
+        width, dtype = tf.shape(inputs["x"])[2], inputs["x"].dtype
+        previous = tf.zeros((self.cell.output_size, width), dtype)
+        emitted, _, new = self._step(inputs["x"][0], keep, previous, inputs["states"], inputs, product)
+        same = [i for i, state in enumerate(new) if state is emitted]
+        return kernels, sizes, previous, same[0] if same else None
+
+    def _forward(self, inputs, length):
+        kernels, sizes, last, same = self._probe(inputs)
+        turned = [tf.transpose(kernel) for kernel in kernels]
+        states = inputs["states"]
+        steps, dtype = tf.shape(inputs["x"])[0], last.dtype
+        width = tf.shape(last)[1]
+        sizes = [*(s.shape[0] for s in states), *sizes, *([last.shape[0]] if self.collect and same is None else [])]
+        stores = [tf.zeros((steps, size, width), dtype) for size in sizes]
+
+        def body(t, last, states, stores):
+            products = []
+
+            def product(pairs):
+                part = tf.concat([part for part, _ in pairs], 0)
+                products.append(tf.matmul(turned[len(products)], part))
+                return products[-1]
+
+            keep = inputs["keep"][t] if "keep" in inputs else None
+            emitted, held, new = self._step(inputs["x"][t], keep, last, states, inputs, product)
+            kept = [*new, *products, emitted][: len(stores)]
+            return t + 1, held, new, [_put(store, x, t) for store, x in zip(stores, kept, strict=True)]
+
+        _, last, final, stores = tf.while_loop(lambda t, *_: t < length, body, (0, last, states, stores))
+        outputs = last if not self.collect else stores[-1 if same is None else same]
+        return [outputs, last, *final], stores[: len(states) + len(kernels)]
+
+    def _backward(self, inputs, length, saved, upstream):
+        kernels, _, previous, _ = self._probe(inputs)
+        first, n = inputs["states"], len(inputs["states"])
+        histories, products = saved[:n], saved[n:]
+        risen = [tf.zeros_like(p) for p in products]
+
+        def body(t, dlast, dstates, dparams, risen, parts_kept):
+            before = [tf.where(t > 0, h[tf.maximum(t - 1, 0)], f) for h, f in zip(histories, first, strict=True)]
+            now = [p[t] for p in products]
+            params = [tf.identity(p) for p in inputs["params"]]
+            x, keep = inputs["x"][t], inputs["keep"][t] if "keep" in inputs else None
+            parts = []
+            with tf.GradientTape() as tape:
+                tape.watch([previous, before, now, params])
+
+                def product(pairs):
+                    parts.append([part for part, _ in pairs])
+                    k = len(parts) - 1
+                    return _replay(now[k], [(p, kernel) for p, kernel in pairs if p is not parts[0][0]])
+
+                emitted, held, new = self._step(x, keep, previous, before, {**inputs, "params": params}, product)
+                results = [tf.identity(y) for y in (emitted, held, *new)]  # one tensor each
+            upward = upstream[0][t] if self.collect else tf.zeros_like(emitted)
+            dlast, dstates, dnow, dmore = tape.gradient(
+                results,
+                [previous, before, now, params],
+                [upward, dlast, *dstates],
+                unconnected_gradients="zero",
+            )
+            dparams = [d + tf.cast(m, d.dtype) for d, m in zip(dparams, dmore, strict=True)]
+            risen = [_put(r, d, t) for r, d in zip(risen, dnow, strict=True)]
+            kept = [tf.concat(p, 0) for p in parts]
+            return t - 1, dlast, dstates, dparams, risen, [_put(b, k, t) for b, k in zip(parts_kept, kept, strict=True)]
+
+        steps, width = tf.shape(inputs["x"])[0], tf.shape(previous)[1]
+        parts_kept = [tf.zeros((steps, kernel.shape[0], width), previous.dtype) for kernel in kernels]
+        dparams = [tf.zeros(p.shape, tf.float32) for p in inputs["params"]]
+        start = (length - 1, upstream[1], upstream[2:], dparams, risen, parts_kept)
+        _, _, dstates, dparams, risen, parts_kept = tf.while_loop(lambda t, *_: t >= 0, body, start)
+        dkernels = [tf.einsum("tib,tob->io", p, r) for p, r in zip(parts_kept, risen, strict=True)]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs["params"])
+            kernels = self._probe(inputs)[0]
+        more = tape.gradient(kernels, inputs["params"], dkernels, unconnected_gradients="zero")
+        dparams = [tf.cast(d, m.dtype) + m for d, m in zip(dparams, more, strict=True)]
+        return dstates, dparams, risen[0]
+
+
+def _no_second_derivative(*_):
+    raise NotImplementedError("the compiled loop has no second derivative: use Recurrent(…, unroll=True)")
+
+
+def _any_size(inputs):
+    """The specs of tensors whose last axis, the batch, and first of three, the time, may have any size."""
+
+    def spec(path, x):
+        shape = x.shape if path[0] == "params" else [*x.shape[:-1], None]
+        return tf.TensorSpec([None, *shape[1:]] if len(shape) == 3 else shape, x.dtype)
+
+    return tf.nest.pack_sequence_as(inputs, [spec(*item) for item in tree.flatten_with_path(inputs)])
+
+
+def _put(store, value, t):
+    return dynamic_update_slice(store, value[None], [t, 0, 0])
+
+
+def _replay(value, pairs):
+    """`value`, known from the forward pass, as the sum of kernel^T part over the pairs (part, kernel)."""
+
+    @tf.custom_gradient
+    def known(value, *parts):
+        return tf.identity(value), lambda d: (d, *(tf.matmul(kernel, d) for _, kernel in pairs))
+
+    return known(value, *(part for part, _ in pairs))
