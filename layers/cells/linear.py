@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from .. import kernels
 from .base import Cell, KernelCell, check_units
 
 
@@ -62,11 +63,13 @@ def _plus(a, b):
 
 
 def _loop(a, b, start):
-    def step(state, now):
+    def step(now, state):
         state = _plus(_times(now[0], state), now[1])
-        return state, state
+        return ops.concatenate(state, axis=-1), state
 
-    return ops.scan(step, list(start), (list(a), list(b)))[1]
+    # Not `ops.scan`, which on TensorFlow wants to know the length.
+    states = kernels.scan(step, (list(a), list(b)), list(start), True, True)[0]
+    return ops.split(states, len(a), axis=-1)
 
 
 def _scan(a, b, start):
