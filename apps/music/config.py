@@ -31,7 +31,7 @@ class Config(TrainingConfig):
     window: int = 128
     """Steps of a training window."""
 
-    cell: Literal["lstm", "gru", "layernorm_lstm"] = "lstm"
+    cell: Literal["lstm", "gru"] = "lstm"
     """The recurrent cell."""
     units: int = 256
     """Hidden units of a layer."""
@@ -43,8 +43,6 @@ class Config(TrainingConfig):
     """Hidden units of the joint head."""
     embedding: int = 64
     """Numbers that stand for a symbol (voices, performance)."""
-    attention: int = 0
-    """Steps of the past that each step attends to; 0 for none."""
     context: int = 48
     """Channels of a convolution over the keys that sounded lately (frames), the same for every key; 0 for none."""
     input_dropout: float = 0.0
@@ -63,7 +61,7 @@ class Config(TrainingConfig):
             value = getattr(self, name)
             require(0 <= value < 1, f"--{name.replace('_', '-')}: expected a share in [0, 1), received {value}")
         require(0 <= self.transpose <= 11, f"--transpose: expected 0 to 11 semitones, received {self.transpose}")
-        require(self.attention >= 0, f"--attention: expected 0 or more, received {self.attention}")
+        require(self.context >= 0, f"--context: expected 0 or more, received {self.context}")
         require(self.learning_rate > 0, f"--learning-rate: expected a positive number, received {self.learning_rate}")
         shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
         require(shares, f"--split: expected three shares that add up to 1 at most, received {self.split}")
@@ -112,35 +110,38 @@ class PredictOptions:
 
 
 _QUICK = Config(
-    steps_per_beat=4,
+    steps_per_beat=2,
     transpose=5,
-    units=192,
-    head_units=96,
+    window=64,
+    units=128,
+    head_units=64,
+    context=24,
+    dropout=0.2,
     batch_size=16,
-    window=128,
-    learning_rate=2e-3,
+    learning_rate=4e-3,
     schedule="cosine",
     warmup_steps=50,
-    epochs=14,
-    dropout=0.3,
+    average=0.98,
+    epochs=16,
     patience=0,
 )
-
+_VOICES = dataclasses.replace(_QUICK, codec="voices", steps_per_beat=4, window=128, units=256, head_units=128)
+_PERFORMANCE = dataclasses.replace(_QUICK, data="midi", codec="performance", window=256, units=256, transpose=3)
 _JSB = dataclasses.replace(
     _QUICK,
     data="JSB_Chorales.mat",
     steps_per_beat=1,
-    window=64,
     transpose=6,
+    units=192,
     head_units=100,
     context=0,
-    epochs=60,
-    learning_rate=4e-3,
+    dropout=0.3,
     recurrent_dropout=0.1,
     average=0.99,
+    epochs=60,
 )
 _JSB_KEYS = dataclasses.replace(
-    _JSB, head="independent", units=160, context=32, epochs=36, dropout=0.2, recurrent_dropout=0.0
+    _JSB, head="independent", units=160, context=32, epochs=240, dropout=0.2, recurrent_dropout=0.0
 )
 _NOTTINGHAM = dataclasses.replace(
     _JSB, data="Nottingham.mat", transpose=0, epochs=8, dropout=0.2, recurrent_dropout=0.0, warmup_steps=100
@@ -148,7 +149,11 @@ _NOTTINGHAM = dataclasses.replace(
 _NOTTINGHAM_KEYS = dataclasses.replace(_NOTTINGHAM, head="independent", context=16, epochs=10)
 
 PRESETS = {
-    "chorales": Preset("Bach chorales in sixteenths (built in), NADE head: under five minutes.", _QUICK),
+    "chorales": Preset("Bach chorales in eighths (built in), NADE head: under five minutes.", _QUICK),
+    "voices": Preset(
+        "Bach chorales in four parts, sixteenths (built in): continues, and harmonises melodies.", _VOICES
+    ),
+    "performance": Preset("Note events with timing and loudness, from a folder of MIDI (--data).", _PERFORMANCE),
     "jsb": Preset("JSB Chorales (--data JSB_Chorales.mat), NADE head.", _JSB),
     "jsb-independent": Preset("The same, keys independent of each other.", _JSB_KEYS),
     "nottingham": Preset("Nottingham (--data Nottingham.mat), NADE head.", _NOTTINGHAM),
