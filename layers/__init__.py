@@ -19,6 +19,8 @@ from .cells import (
     GRUCell,
     IndRNNCell,
     KernelCell,
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
     LRUCell,
     LSTMCell,
     MinGRUCell,

@@ -4,6 +4,7 @@ from .echo_state import EchoStateCell, SpectralRadius
 from .elman import ElmanCell
 from .gru import GRUCell
 from .independent import IndRNNCell
+from .layer_norm import LayerNormGRUCell, LayerNormLSTMCell
 from .linear import LRUCell, linear_scan
 from .lstm import LSTMCell
 from .minimal import MinGRUCell, MinLSTMCell
@@ -22,6 +23,8 @@ __all__ = [
     "KernelCell",
     "LRUCell",
     "LSTMCell",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
     "MLSTMCell",
     "MinGRUCell",
     "MinLSTMCell",

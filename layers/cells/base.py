@@ -153,8 +153,11 @@ class KernelCell(Cell):
     def project(self, inputs, masks=None):
         if masks and "inputs" in masks:
             inputs = inputs * masks["inputs"]
-        projected = ops.matmul(inputs, self.input_kernel)
-        return projected if self.bias is None else projected + self.bias
+        return self.finish_projection(ops.matmul(inputs, self.input_kernel))
+
+    def finish_projection(self, product, axis=-1):
+        """What is done to the product of the inputs with W: the bias is added."""
+        return product if self.bias is None else product + self.along(self.bias, axis)
 
     def draw_masks(self, batch_size):
         def draw(size, rate):

@@ -55,8 +55,10 @@ class GRUCell(KernelCell):
         gates = ops.split(projected, 3, axis=axis)
         update = self.recurrent_activation(gates[0] + recurrent[0])
         reset = self.recurrent_activation(gates[1] + recurrent[1])
-        last = kernel[:, 2 * self.units :]
-        candidate = reset * recurrent[2] if self.reset_after else matmul(reset * hidden, last)
+        if self.reset_after:
+            candidate = reset * recurrent[2]
+        else:
+            candidate = self._candidate(matmul(reset * hidden, kernel[:, 2 * self.units :]), axis)
         hidden = update * states[0] + (1 - update) * self.activation(gates[2] + candidate)
         return hidden, [hidden]
 
@@ -65,6 +67,9 @@ class GRUCell(KernelCell):
         if self.recurrent_bias is not None:
             product = product + self.along(self.recurrent_bias, axis)
         return ops.split(product, 3 if self.reset_after else 2, axis=axis)
+
+    def _candidate(self, product, axis):
+        return product
 
     def get_config(self):
         return {

@@ -80,12 +80,8 @@ class LSTMCell(KernelCell):
 
     def recur(self, projected, states, masks=None, matmul=ops.matmul, axis=-1):
         hidden, cell = states
-        gates = matmul(self.hidden(hidden, masks), self.recurrent_kernel)
-        gates = gates if projected is None else projected + gates
-        return self._gate(gates, cell, matmul, axis)
-
-    def _gate(self, gates, cell, matmul, axis):
-        i, f, g, o = ops.split(gates, 4, axis=axis)
+        product = matmul(self.hidden(hidden, masks), self.recurrent_kernel)
+        i, f, g, o = ops.split(self._gates(projected, product, axis), 4, axis=axis)
         if self.peepholes:
             pi, pf, po = (self.along(self.peephole[k], axis) for k in range(3))
             i, f = i + pi * cell, f + pf * cell
@@ -96,6 +92,9 @@ class LSTMCell(KernelCell):
         if self.projection:
             hidden = matmul(hidden, self.output_kernel)
         return hidden, [hidden, cell]
+
+    def _gates(self, projected, product, axis):
+        return product if projected is None else projected + product
 
     def _normalize_cell(self, cell, axis):
         return cell

@@ -183,13 +183,12 @@ class _Program:
         cell, masks = self.cell, inputs["masks"]
         with keras.StatelessScope(zip(cell.weights, inputs["params"], strict=True)):
             pending = [(x * masks["inputs"] if "inputs" in masks else x, tf.convert_to_tensor(cell.input_kernel))]
-            bias = 0 if cell.bias is None else tf.convert_to_tensor(cell.bias)[:, None]
-            projected = None if cell.additive else product([pending.pop()]) + bias
+            projected = None if cell.additive else cell.finish_projection(product([pending.pop()]), axis=0)
 
             def matmul(part, kernel):
                 pairs = [*pending, (part, tf.convert_to_tensor(kernel))]
                 pending.clear()
-                return product(pairs) + bias if len(pairs) > 1 else product(pairs)
+                return cell.finish_projection(product(pairs), axis=0) if len(pairs) > 1 else product(pairs)
 
             output, new = cell.recur(projected, states, masks, matmul, axis=0)
         if keep is None:
