@@ -175,6 +175,7 @@ def _build(source, layout, training, faults):
     values |= {name: _covariate(source, name, faults) for name in (*layout.covariates, *layout.static)}
     rows = np.flatnonzero(valid & (codes >= 0))
     rows = rows[np.lexsort((stamps[rows], codes[rows]))]
+    _repeated(source, stamps[rows], codes[rows], rows, ids, faults)
     frequency = _frequency(stamps[rows], codes[rows], layout, faults)
     if frequency is None:
         faults.check()
@@ -304,19 +305,27 @@ def _frequency(stamps, codes, layout, faults):
     return Frequency("i", found.step if found else 1, given.seasonality() if given else 0)
 
 
+def _repeated(source, stamps, codes, rows, ids, faults):
+    """A stamp that comes twice in a series is a fault; rows are sorted by series and stamp."""
+    repeated = np.flatnonzero((codes[1:] == codes[:-1]) & (stamps[1:] == stamps[:-1])) + 1
+    if len(repeated):
+        examples = (
+            f"row {source.rows[rows[i]]}, {format_stamps(stamps[i : i + 1])[0]} of {ids[codes[i]]}, "
+            f"also in row {source.rows[rows[i - 1]]}"
+            for i in repeated
+        )
+        remedy = "Keep one row per stamp (name the id column; write local clock times in UTC)"
+        faults.add(count(repeated, "repeated stamp"), remedy, examples)
+
+
 def _positions(source, frequency, stamps, codes, rows, ids, faults):
-    """The place of each row, sorted by series and stamp, on its grid; repeated and stray stamps are faults."""
+    """The place of each row, sorted by series and stamp, on its grid; stray stamps are faults."""
     head = np.searchsorted(codes, codes)
     position = frequency.index(stamps[head], stamps)
 
     def place(i):
         return f"row {source.rows[rows[i]]}, {format_stamps(stamps[i : i + 1])[0]} of {ids[codes[i]]}"
 
-    repeated = np.flatnonzero((codes[1:] == codes[:-1]) & (stamps[1:] == stamps[:-1])) + 1
-    if len(repeated):
-        examples = (f"{place(i)}, also in row {source.rows[rows[i - 1]]}" for i in repeated)
-        remedy = "Keep one row per stamp (name the id column; write local clock times in UTC)"
-        faults.add(count(repeated, "repeated stamp"), remedy, examples)
     stray = np.flatnonzero(frequency.at(stamps[head], position) != stamps)
     if len(stray):
         stray = np.concatenate([_stray(frequency, stamps, np.flatnonzero(codes == c)) for c in np.unique(codes[stray])])
