@@ -5,6 +5,8 @@ import tensorflow as tf
 from keras import tree
 from tensorflow.compiler.tf2xla.python.xla import dynamic_update_slice
 
+_SPLIT = 32  # batch size from which two halves side by side are faster than the whole
+
 
 def scan(step, xs, states, collect, training=False):
     """Run `step(x, states) -> (output, states)` over the leading axis of every leaf of xs.
@@ -84,8 +86,9 @@ def compiled_scan(cell, sequences, states, keep, masks, zero_output, collect):
     Inside, features come first and the batch last, the layout in which a product with few columns is fastest, and the
     product of the inputs is part of the step: on a CPU that beats storing it for the whole sequence. The backward pass
     takes the products from the forward pass, differentiates one step at a time, and gets the gradient of each kernel
-    as one product over all steps. XLA compiles once per shape, so an unknown length is padded to a power of two (the
-    steps beyond the end are not run) and an unknown batch size to the next of eight sizes per power of two.
+    as one product over all steps. In a graph the two halves of a batch run side by side, so that no core waits while a
+    step goes from one product to the next. XLA compiles once per shape, so an unknown length is padded to a power of
+    two (the steps beyond the end are not run) and an unknown batch size to the next of eight sizes per power of two.
 
     Args:
         cell: a `KernelCell` whose `recur` takes `axis`.
@@ -131,9 +134,8 @@ def _bucket(static, size, parts):
     """The size to pad to: `static` where it is known, else the next of `parts` sizes per power of two."""
     if static is not None:
         return static
-    power = tf.cast(
-        2 ** tf.math.ceil(tf.math.log(tf.cast(tf.maximum(size, 1), tf.float32)) / tf.math.log(2.0)), tf.int32
-    )
+    bits = tf.math.ceil(tf.math.log(tf.cast(tf.maximum(size, 1), tf.float32)) / tf.math.log(2.0) - 1e-6)
+    power = tf.cast(2**bits, tf.int32)
     unit = tf.maximum(power // (2 * parts), 1) if parts > 1 else tf.maximum(power, 16)
     return -(-size // unit) * unit
 
@@ -156,7 +158,10 @@ class _Program:
         @tf.custom_gradient
         def run(*flat):
             flat = [tf.stop_gradient(x) for x in flat]  # or a tape would look for the gradient of what is inside
-            results, saved = self.forward(tf.nest.pack_sequence_as(inputs, flat), length)
+            halves = _halves(tf.nest.pack_sequence_as(inputs, flat))
+            done = [_unless_empty(self.forward, half, length) for half in halves]
+            results = [tf.concat(both, -1) for both in zip(*(results for results, _ in done), strict=True)]
+            saved = [saved for _, saved in done]
             return results, lambda *upstream: self._gradient(flat, inputs, length, saved, upstream)
 
         return run(*tf.nest.flatten(inputs))
@@ -166,12 +171,19 @@ class _Program:
         def run(*tensors):
             tensors = [tf.stop_gradient(x) for x in tensors]
             inputs = tf.nest.pack_sequence_as(structure, tensors[: len(flat)])
-            dstates, dparams, risen = self.backward(inputs, length, saved, tensors[len(flat) :])
+            halves = _halves({**inputs, "upstream": tensors[len(flat) :]})
+            upstreams = [half.pop("upstream") for half in halves]
+            done = [
+                _unless_empty(self.backward, *given)
+                for given in zip(halves, [length] * len(halves), saved, upstreams, strict=True)
+            ]
+            dstates, dparams, risen = zip(*done, strict=True)
+            dstates, risen = [tf.concat(both, -1) for both in zip(*dstates, strict=True)], tf.concat(risen, -1)
             # Outside of the compiled part, so that it is not computed where nobody asks for it.
             dx = tf.matmul(inputs["params"][0], risen)
             if "inputs" in inputs["masks"]:
                 dx *= inputs["masks"]["inputs"]
-            return [dx, *dstates, *dparams], _no_second_derivative
+            return [dx, *dstates, *(tf.add_n(both) for both in zip(*dparams, strict=True))], _no_second_derivative
 
         dx, *others = run(*flat, *upstream)
         n = len(structure["states"])
@@ -299,6 +311,40 @@ def _any_size(inputs):
         return tf.TensorSpec([None, *shape[1:]] if len(shape) == 3 else shape, x.dtype)
 
     return tf.nest.pack_sequence_as(inputs, [spec(*item) for item in tree.flatten_with_path(inputs)])
+
+
+def _halves(inputs):
+    """The two halves of a batch from 32 on, to run side by side: the one computes while the other waits in a step."""
+    rows, x = inputs["x"].shape[2], inputs["x"]
+    if rows is None:
+        rows = tf.shape(x)[2]
+        middle = tf.where(rows >= _SPLIT, rows - rows // 2, rows)
+    elif rows < _SPLIT or tf.executing_eagerly():  # one operation after the other in eager mode
+        return [inputs]
+    else:
+        middle = rows - rows // 2
+
+    def cut(start, stop):
+        tensors = {name: x for name, x in inputs.items() if name != "params"}
+        return {**tf.nest.map_structure(lambda x: x[..., start:stop], tensors), "params": inputs["params"]}
+
+    return [cut(0, middle), cut(middle, rows)]
+
+
+def _unless_empty(function, inputs, length, *others):
+    """`function(inputs, length, …)`, or zeros where the batch is empty."""
+    if inputs["x"].shape[2] is not None:
+        return function(inputs, length, *others)
+    steps, rows = tf.shape(inputs["x"])[0], tf.shape(inputs["x"])[2]
+
+    def zeros(spec):
+        known = [rows if i and n is None else steps if n is None else n for i, n in enumerate(spec.shape)]
+        return tf.zeros(known, spec.dtype)
+
+    def nothing():
+        return tf.nest.map_structure(zeros, function.structured_outputs)
+
+    return tf.cond(rows > 0, lambda: function(inputs, length, *others), nothing)
 
 
 def _put(store, value, t):
