@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..apps.core import backend
 from ..apps.core.config import from_json, to_json
 from ..apps.core.errors import ElmanError
 from ..apps.core.files import read_json, write_json
@@ -33,6 +34,8 @@ def main(job: dict, package: str, space: str, directory: str, slot, connection) 
     slot.enter()
     link = _Link(connection)
     try:
+        backend.load("a trial")
+        connection.send({"curve": None})  # it has started
         app = importlib.import_module(package).APP
         result = _run(job, app, importlib.import_module(space), path, link)
     except ElmanError as error:

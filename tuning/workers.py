@@ -1,6 +1,7 @@
 """Workers: each takes a job at a time and runs it in a process of its own, pinned to its cores or its device."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import shutil
@@ -16,9 +17,9 @@ from . import trial
 from .search import GONE
 
 BEAT = 2.0  # seconds between signs of life
+HANGS = 180.0  # seconds without a first word after which a forked process is taken to hang, and forking is given up
 DEVICE_VARIABLES = {"gpu": "CUDA_VISIBLE_DEVICES", "tpu": "TPU_VISIBLE_CHIPS"}
-# Imported once, in the process that trials are forked from: TensorFlow alone takes seconds.
-PRELOADED = ("keras", "matplotlib.figure", "matplotlib.backends.backend_agg")
+PRELOADED = (f"{__package__}.preload",)
 STAGES = ("data", "model", "evaluate", "predict")
 
 
@@ -95,12 +96,11 @@ class Workers:
     def __init__(self, client, app, space: str, directory: Path, places: list[Slot]):
         self.client, self.app, self.space, self.directory = client, app, space, Path(directory)
         # Trials are forked from a clean process that has all imported; where the system cannot, each starts anew.
-        forks = sys.platform == "linux"
-        self.context = multiprocessing.get_context("forkserver" if forks else "spawn")
-        if forks:
+        self.forks = sys.platform == "linux"
+        self.context = multiprocessing.get_context("forkserver" if self.forks else "spawn")
+        if self.forks:
             stages = [f"{app.package}.{stage}" for stage in STAGES]
-            core = [f"{app.package.rsplit('.', 1)[0]}.core.{name}" for name in ("training", "verbs", "report")]
-            self.context.set_forkserver_preload([*PRELOADED, trial.__name__, space, *stages, *core])
+            self.context.set_forkserver_preload([*PRELOADED, trial.__name__, space, *stages])
         self.halt = threading.Event()
         self.faults: list[BaseException] = []
         self.threads = [threading.Thread(target=self._work, args=(place,), name=place.name) for place in places]
@@ -135,16 +135,15 @@ class Workers:
 
     def _run(self, job: dict, place: Slot) -> None:
         began = time.perf_counter()
-        ours, theirs = self.context.Pipe()
+        context, forked = self.context, self.forks
+        ours, theirs = context.Pipe()
         kind = "tests" if job["split"] == "test" else "trials"
         directory = str(self.directory / kind / job["name"])
-        process = self.context.Process(
-            target=trial.main, args=(job, self.app.package, self.space, directory, place, theirs)
-        )
+        process = context.Process(target=trial.main, args=(job, self.app.package, self.space, directory, place, theirs))
         process.start()
         theirs.close()
         try:
-            result = self._listen(job, place, ours)
+            result = self._listen(job, place, ours, time.monotonic() + HANGS if forked else math.inf)
         finally:
             ours.close()  # the process ends itself when its parent's end is closed
             process.join(10)
@@ -161,11 +160,12 @@ class Workers:
             overhead = None if training is None else round(seconds - training, 2)
             self.client.end(job["name"], {**result, "seconds": round(seconds, 2), "overhead": overhead})
 
-    def _listen(self, job: dict, place: Slot, ours) -> dict | None:
-        """The result; None when the process died or was halted; empty when the job was given to another."""
+    def _listen(self, job: dict, place: Slot, ours, late: float) -> dict | None:
+        """The result; None when the process died, hung or was halted; empty when the job was given to another."""
         while not self.halt.is_set():
             curve = None
             if ours.poll(BEAT):
+                late = math.inf
                 try:
                     message = ours.recv()
                 except (EOFError, ConnectionError):
@@ -173,6 +173,9 @@ class Workers:
                 if "result" in message:
                     return message["result"]
                 curve = message["curve"]
+            elif time.monotonic() > late:  # an application's import has started the backend
+                self.context, self.forks = multiprocessing.get_context("spawn"), False
+                return None
             reason = self.client.report(job["name"], job["lease"], place.name, curve)["stop"]
             if reason == GONE:
                 return {}

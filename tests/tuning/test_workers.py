@@ -128,6 +128,15 @@ def test_a_stopped_team_leaves_no_process_and_another_goes_on(tmp_path):
     assert [t.state for t in again.trials.values()] == ["done", "done"]
 
 
+def test_where_a_forked_process_hangs_trials_start_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(working.trial, "main", fake.hangs_when_forked)
+    monkeypatch.setattr(working, "HANGS", 1.0)
+    search = search_in(tmp_path, 2)
+    workers = finish(search, tmp_path, 1)
+    assert [(t.state, t.cut) for t in search.trials.values()] == [("done", 1), ("done", 0)]
+    assert workers.context.get_start_method() == "spawn"
+
+
 def test_slots_share_out_cores_and_devices(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 4, 5})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
