@@ -31,7 +31,7 @@ class Config(TrainingConfig):
     window: int = 128
     """Steps of a training window."""
 
-    cell: Literal["lstm", "gru"] = "lstm"
+    cell: Literal["lstm", "gru", "layernorm_lstm"] = "lstm"
     """The recurrent cell."""
     units: int = 256
     """Hidden units of a layer."""
@@ -43,6 +43,8 @@ class Config(TrainingConfig):
     """Hidden units of the joint head."""
     embedding: int = 64
     """Numbers that stand for a symbol (voices, performance)."""
+    count_keys: bool = True
+    """Tell the joint head of frames how many keys sound already."""
     context: int = 48
     """Channels of a convolution over the keys that sounded lately (frames), the same for every key; 0 for none."""
     input_dropout: float = 0.0
@@ -126,7 +128,9 @@ _QUICK = Config(
     patience=0,
 )
 _VOICES = dataclasses.replace(_QUICK, codec="voices", steps_per_beat=4, window=128, units=256, head_units=128)
-_PERFORMANCE = dataclasses.replace(_QUICK, data="midi", codec="performance", window=256, units=256, transpose=3)
+_PERFORMANCE = dataclasses.replace(
+    _QUICK, data="midi", codec="performance", cell="layernorm_lstm", window=256, units=256, transpose=3
+)
 _JSB = dataclasses.replace(
     _QUICK,
     data="JSB_Chorales.mat",

@@ -135,7 +135,8 @@ class Drawer:
         sounding = np.stack([_sounding(row) for row in past])
         allowed = np.ones(logits.shape, bool)
         allowed[:, END] = False
-        allowed[:, :OFF] = self.rules.pitches()
+        pitches = np.arange(128)
+        allowed[:, :OFF] = self.rules.pitches() & (pitches >= self.codec.low) & (pitches <= self.codec.high)
         allowed[:, OFF:SHIFT] = sounding
         if self.rules.max_notes:
             allowed[:, :OFF] &= (sounding.sum(axis=1) < self.rules.max_notes)[:, None]

@@ -32,6 +32,7 @@ def build(config, codec: Codec) -> keras.Model:
         config.recurrent_dropout,
         config.dropout,
         config.context,
+        config.count_keys,
         name="network",
     )
     return keras.Model(inputs, network(inputs), name=codec.kind)

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from ...layers import GRUCell, LSTMCell, NADEHead, Recurrent, StackedCells, nade_logits
+from ...layers import GRUCell, LayerNormLSTMCell, LSTMCell, NADEHead, Recurrent, StackedCells, nade_logits
 
 CHORD = 5  # hidden states of NADE that are computed at once: four keys and those between them
 SILENT = -3.0  # the logit that a key starts from in training: most keys are silent in most steps
-CELLS = {"lstm": LSTMCell, "gru": GRUCell}
+MOST_KEYS = 8  # keys below another that are told apart by their number
+CELLS = {"lstm": LSTMCell, "gru": GRUCell, "layernorm_lstm": LayerNormLSTMCell}
 
 
 @keras.saving.register_keras_serializable(package="elman")
@@ -156,6 +157,8 @@ class MusicNetwork(keras.layers.Layer):
         head, head_units: `joint` (NADE over keys, chained voices) or `independent`.
         embedding: numbers for a symbol. conditions: width of the conditions.
         context: channels of the `KeyContext` beside the cells (frames); 0 for none.
+        counts: whether NADE's logits also have a term of the key and of how many keys sound below it; chords of four
+            parts are learnt sooner so.
 
     Shapes: a dict of `sequence` (batch, steps + 1, …), `place` (batch, steps), `condition` (batch, steps, conditions)
     where there are any; to logits (batch, steps, 88), (batch, steps, voices, symbols) or (batch, steps, symbols), those
@@ -165,6 +168,7 @@ class MusicNetwork(keras.layers.Layer):
     def __init__(
         self, kind, symbols, voices=4, bar=0, cell="lstm", units=256, layers=1, head="joint", head_units=128,
         embedding=64, conditions=0, input_dropout=0.0, recurrent_dropout=0.0, dropout=0.0, context=0,
+        counts=False,
         **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
@@ -172,7 +176,7 @@ class MusicNetwork(keras.layers.Layer):
             "kind": kind, "symbols": symbols, "voices": voices, "bar": bar, "cell": cell, "units": units,
             "layers": layers, "head": head, "head_units": head_units, "embedding": embedding, "conditions": conditions,
             "input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout, "dropout": dropout,
-            "context": context,
+            "context": context, "counts": counts,
         }  # fmt: skip
         self.kind, self.symbols, self.voices, self.bar, self.conditions = kind, symbols, voices, bar, conditions
         drops = {"dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
@@ -181,6 +185,7 @@ class MusicNetwork(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout)
         self.context = KeyContext(context) if context and kind == "frames" else None
         self.joint = head == "joint" and kind != "performance"
+        self.counts = counts and self.joint and kind == "frames"
         if kind == "frames":
             self.head = NADEHead(symbols, head_units) if self.joint else keras.layers.Dense(symbols)
         elif kind == "voices":
@@ -201,6 +206,8 @@ class MusicNetwork(keras.layers.Layer):
         if self.kind == "frames":
             rest = ops.zeros_like(self.head.bias[self.symbols :])
             self.head.bias.assign(ops.concatenate([ops.full((self.symbols,), SILENT), rest]))
+        if self.counts:
+            self.count_bias = self.add_weight((MOST_KEYS + 1, self.symbols), "zeros", name="count_bias")
         if self.context:
             self.context.build((None, self.symbols, len(self.context.rates) + 2), (None, units))
         self.built = True
@@ -232,8 +239,17 @@ class MusicNetwork(keras.layers.Layer):
         if self.kind == "frames" and self.joint:
             visible, inner = self.head.biases(hidden)
             kernels = self.head.kernel, self.head.output_kernel
-            return nade_logits(self.one_hot(sequence[:, 1:]), visible + more, inner, *kernels, segments=CHORD)
+            truth = self.one_hot(sequence[:, 1:])
+            logits = nade_logits(truth, visible + more, inner, *kernels, segments=CHORD)
+            return logits + self.counted(ops.cumsum(truth, axis=-1) - truth) if self.counts else logits
         return self.head(hidden, self.one_hot(sequence[:, 1:])) if self.takes_targets() else self.head(hidden) + more
+
+    def counted(self, below):
+        """The term of every key (..., 88) given how many keys sound below it."""
+        levels = ops.arange(MOST_KEYS + 1, dtype=below.dtype)
+        number = ops.expand_dims(ops.minimum(below, MOST_KEYS), -1)
+        chosen = ops.cast(ops.equal(number, levels), self.compute_dtype)
+        return ops.sum(chosen * ops.transpose(self.count_bias), axis=-1)
 
     def lately(self, frames, memory, hidden):
         """Logits of the key context, and the memory after the last frame; from nothing where memory is None."""
@@ -295,7 +311,9 @@ class MusicNetwork(keras.layers.Layer):
         """Logits of the keys after the last one drawn (frames), or of the voices after the last drawn (voices)."""
         if self.kind == "frames":
             hidden = ops.sigmoid(inputs["hidden_bias"] + ops.matmul(inputs["drawn"], self.head.kernel))
-            return {"logits": inputs["visible_bias"] + ops.matmul(hidden, ops.transpose(self.head.output_kernel))}
+            logits = inputs["visible_bias"] + ops.matmul(hidden, ops.transpose(self.head.output_kernel))
+            below = ops.sum(inputs["drawn"], axis=-1, keepdims=True) + ops.zeros_like(inputs["drawn"])
+            return {"logits": logits + self.counted(below) if self.counts else logits}
         return {"logits": self.head.logits(inputs["context"], inputs["drawn"])}
 
     def state_names(self) -> list[str]:

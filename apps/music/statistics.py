@@ -1,17 +1,20 @@
 """What a set of pieces is like: pitch classes, note lengths, polyphony, repetition; and what was copied. NumPy only."""
 
+import dataclasses
+
 import numpy as np
 
 from .codec import Codec
-from .score import LOWEST, Piece, runs
+from .score import HIGHEST, LOWEST, Piece, runs
 
 LONGEST, THICKEST = 16, 8  # the last bin of note lengths (in steps) and of polyphony holds all above
 PASSAGE_BARS = 4
 
 
 def roll(codec: Codec, piece: Piece) -> np.ndarray:
-    """The piece as frames (steps, 88) on a grid of the codec's steps, whatever the codec."""
-    return Codec("frames", codec.steps_per_beat).encode(piece)
+    """The piece as frames (steps, 88) on the codec's grid, whatever the codec; other pitches are left out."""
+    notes = piece.notes[(piece.notes["pitch"] >= LOWEST) & (piece.notes["pitch"] <= HIGHEST)]
+    return Codec("frames", codec.steps_per_beat).encode(dataclasses.replace(piece, notes=notes))
 
 
 def statistics(rolls: list[np.ndarray], bar: int) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from elman.apps.music.score import Piece, make_notes
 SMALL = {
     "frames": Config(codec="frames", context=4, head_units=8),
     "voices": Config(codec="voices", voices=2, head_units=8),
-    "performance": Config(codec="performance"),
+    "performance": Config(codec="performance", cell="layernorm_lstm"),
 }
 
 

@@ -16,6 +16,10 @@ STEPS = 9
 CASES = {
     "independent": (Config(head="independent", units=12, context=6, window=STEPS), Codec("frames", 4, bar=4)),
     "nade": (Config(units=12, head_units=8, context=6, window=STEPS), Codec("frames", 4, bar=4)),
+    "plain nade": (
+        Config(units=12, head_units=8, context=0, count_keys=False, window=STEPS),
+        Codec("frames", 4),
+    ),
     "gru stack": (Config(units=12, layers=2, cell="gru", context=0, window=STEPS), Codec("frames", 4)),
     "density": (
         Config(units=12, context=0, window=STEPS, condition=("density", "chords")),
@@ -26,7 +30,10 @@ CASES = {
         Config(codec="voices", head="independent", units=12, head_units=8, window=STEPS),
         Codec("voices", 4, 3, 60, 70),
     ),
-    "performance": (Config(codec="performance", units=12, window=STEPS), Codec("performance", 4)),
+    "performance": (
+        Config(codec="performance", cell="layernorm_lstm", units=12, window=STEPS),
+        Codec("performance", 4),
+    ),
 }
 
 
