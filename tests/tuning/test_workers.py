@@ -1,5 +1,6 @@
 """Real processes, the training a formula (fake.main)."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -80,8 +81,9 @@ def test_killing_trials_at_random_changes_neither_their_number_nor_the_scores(tm
             pids = [tmp_path / "wild" / "trials" / name / "pid" for name in running]
             pids = [int(p.read_text()) for p in pids if p.exists() and p.read_text()]
             if pids and pids[-1] not in killed:
-                killed.append(pids[-1])
-                os.kill(pids[-1], signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(pids[-1], signal.SIGKILL)
+                    killed.append(pids[-1])
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
