@@ -5,6 +5,7 @@ from keras import ops, tree
 
 from . import kernels
 from .cells import Cell, StackedCells
+from .cells.base import check_units
 from .kernels.native import native_mode, native_scan
 
 
@@ -22,6 +23,8 @@ class Recurrent(keras.layers.Layer):
         unroll: whether to lay the steps out one by one, without a loop; the length must then be known. The unrolled
             form of a short sequence converts to LiteRT at any batch size.
         zero_output_for_mask: whether the output of a masked step is zero, or the output before it.
+        recompute: for long sequences, a number of steps: in training only the states between segments of so many steps
+            are kept, and the backward pass computes each segment again; None keeps every step.
 
     Call arguments:
         sequences: (batch, time, features).
@@ -44,6 +47,7 @@ class Recurrent(keras.layers.Layer):
         go_backwards=False,
         unroll=False,
         zero_output_for_mask=False,
+        recompute=None,
         **kwargs,
     ):
         if isinstance(cell, list | tuple):
@@ -58,6 +62,7 @@ class Recurrent(keras.layers.Layer):
         self.go_backwards = go_backwards
         self.unroll = unroll
         self.zero_output_for_mask = zero_output_for_mask
+        self.recompute = recompute if recompute is None else check_units(recompute, "recompute")
         self.supports_masking = True
 
     @property
@@ -89,29 +94,54 @@ class Recurrent(keras.layers.Layer):
             sequences = ops.where(mask, sequences, ops.zeros_like(sequences))
         if self.go_backwards:
             sequences, mask = ops.flip(sequences, 0), None if mask is None else ops.flip(mask, 0)
-        outputs, last, states = self._run(sequences, states, mask, training)
+        last = ops.zeros((ops.shape(sequences)[1], self._output_size()), dtype=self.compute_dtype)
+        if self.recompute and training:
+            outputs, last, states = self._run_in_segments(sequences, last, states, mask, training)
+        else:
+            outputs, last, states = self._run(
+                sequences, last, states, mask, self._draw_masks(sequences, training), training
+            )
         output = ops.swapaxes(outputs, 0, 1) if self.return_sequences else last
         return (output, *states) if self.return_state else output
 
-    def _run(self, sequences, states, mask, training):
+    def _draw_masks(self, sequences, training):
+        return self.cell.draw_masks(ops.shape(sequences)[1]) if training and isinstance(self.cell, Cell) else None
+
+    def _run_in_segments(self, sequences, last, states, mask, training):
+        """`_run` on one segment after the other, each computed again in the backward pass."""
+        if sequences.shape[0] is None:
+            raise ValueError(f"expected a known length to recompute, received time-major shape {sequences.shape}")
+        masks = self._draw_masks(sequences, training)
+
+        @keras.remat
+        def segment(tensors, last, states):
+            return self._run(tensors[0], last, states, tensors[1] if len(tensors) > 1 else None, masks, training)
+
+        gathered = []
+        for start in range(0, sequences.shape[0], self.recompute):
+            stop = start + self.recompute
+            tensors = [x[start:stop] for x in (sequences, mask) if x is not None]
+            outputs, last, states = segment(tensors, last, states)
+            gathered.append(outputs)
+        return ops.concatenate(gathered) if self.return_sequences else None, last, states
+
+    def _run(self, sequences, last, states, mask, masks, training):
+        """Time-major sequences to (outputs or None, last output, states); `last` is the output before them."""
         mode = native_mode(self.cell) if mask is None else ""
         if mode:
             return native_scan(mode, self.cell, sequences, states)
+        collect, zero_output = self.return_sequences, self.zero_output_for_mask
         if self._compiles(training):
-            masks = self.cell.draw_masks(ops.shape(sequences)[1]) if training else None
-            collect = self.return_sequences
-            return kernels.compiled_scan(self.cell, sequences, states, mask, masks, self.zero_output_for_mask, collect)
-        project, step, finish = _parts(self.cell, sequences, states, training)
+            return kernels.compiled_scan(self.cell, sequences, last, states, mask, masks, zero_output, collect)
+        project, step, finish = _parts(self.cell, sequences, states, masks, training)
         xs = project(sequences)
         scan = _unrolled if self.unroll else kernels.scan
         if mask is None:
-            outputs, last, states = scan(step, xs, states, self.return_sequences, training)
+            outputs, last, states = scan(step, xs, states, collect, training)
         else:
             # Beside the states goes the output before, which a masked step repeats.
-            zeros = ops.zeros((ops.shape(sequences)[1], self._output_size()), dtype=self.compute_dtype)
-            carry = [zeros, *states]
-            step = _masked(step, self.zero_output_for_mask)
-            outputs, _, (last, *states) = scan(step, (xs, mask), carry, self.return_sequences, training)
+            step = _masked(step, zero_output)
+            outputs, _, (last, *states) = scan(step, (xs, mask), [last, *states], collect, training)
         finish()
         return outputs, last, states
 
@@ -164,6 +194,7 @@ class Recurrent(keras.layers.Layer):
             "go_backwards": self.go_backwards,
             "unroll": self.unroll,
             "zero_output_for_mask": self.zero_output_for_mask,
+            "recompute": self.recompute,
         }
 
     @classmethod
@@ -171,10 +202,9 @@ class Recurrent(keras.layers.Layer):
         return cls(keras.saving.deserialize_keras_object(config.pop("cell")), **config)
 
 
-def _parts(cell, sequences, states, training):
+def _parts(cell, sequences, states, masks, training):
     """The cell as (project, step, finish): what is hoisted, what is looped, and what is done at the end."""
     if isinstance(cell, Cell):
-        masks = cell.draw_masks(ops.shape(sequences)[1]) if training else None
 
         def step(projected, states, **kwargs):
             return cell.recur(projected, states, masks, **kwargs)

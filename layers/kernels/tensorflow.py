@@ -1,5 +1,7 @@
 """The loop over time on TensorFlow: a plain one, and one compiled by XLA with its own backward pass."""
 
+import functools
+
 import keras
 import tensorflow as tf
 from keras import tree
@@ -80,7 +82,7 @@ def compiles(training):
     return training or tf.executing_eagerly()
 
 
-def compiled_scan(cell, sequences, states, keep, masks, zero_output, collect):
+def compiled_scan(cell, sequences, last, states, keep, masks, zero_output, collect):
     """The sequence as one XLA computation, with another for the backward pass.
 
     Inside, features come first and the batch last, the layout in which a product with few columns is fastest, and the
@@ -93,6 +95,7 @@ def compiled_scan(cell, sequences, states, keep, masks, zero_output, collect):
     Args:
         cell: a `KernelCell` whose `recur` takes `axis`.
         sequences: (time, batch, features).
+        last: (batch, output_size), the output before the first step.
         states: list of (batch, size).
         keep: (time, batch, 1), False where a step is masked, or None.
         masks: from `cell.draw_masks`.
@@ -111,7 +114,7 @@ def compiled_scan(cell, sequences, states, keep, masks, zero_output, collect):
         room = [[0, steps - length]] * time + [[0, 0], [0, rows - batch]]
         return x if sequences.shape[:2].is_fully_defined() else tf.pad(x, room)
 
-    inputs = {"x": columns(sequences, True), "states": [columns(s) for s in states]}
+    inputs = {"x": columns(sequences, True), "states": [columns(s) for s in (last, *states)]}
     if keep is not None:
         inputs["keep"] = columns(keep, True)
     inputs["masks"] = {name: columns(mask) for name, mask in (masks or {}).items()}
@@ -145,10 +148,13 @@ class _Program:
 
     def __init__(self, cell, inputs, zero_output, collect):
         self.cell, self.zero_output, self.collect = cell, zero_output, collect
-        given = [_any_size(inputs), tf.TensorSpec([], tf.int32)]
-        self.forward = self._compile(self._forward, *given)
+        self.given = [_any_size(inputs), tf.TensorSpec([], tf.int32)]
+        self.forward = self._compile(self._forward, *self.given)
+
+    @functools.cached_property
+    def backward(self):
         results, saved = _any_size(self.forward.structured_outputs)
-        self.backward = self._compile(self._backward, *given, saved, results)
+        return self._compile(self._backward, *self.given, saved, results)
 
     def _compile(self, function, *given):
         """One trace for all lengths and batch sizes; XLA then compiles it for each."""
@@ -210,7 +216,7 @@ class _Program:
         return emitted, held, [tf.where(keep, n, s) for n, s in zip(new, states, strict=True)]
 
     def _probe(self, inputs):
-        """The kernels of each product of a step, one below the other, the sizes of the products, and of the output."""
+        """The kernel of each product of a step, the size of each, and which new state is the output, if any."""
         kernels, sizes = [], []
 
         def product(pairs):
@@ -219,16 +225,15 @@ class _Program:
             return tf.matmul(kernels[-1], tf.concat([part for part, _ in pairs], 0), transpose_a=True)
 
         keep = inputs["keep"][0] if "keep" in inputs else None
-        width, dtype = tf.shape(inputs["x"])[2], inputs["x"].dtype
-        previous = tf.zeros((self.cell.output_size, width), dtype)
-        emitted, _, new = self._step(inputs["x"][0], keep, previous, inputs["states"], inputs, product)
+        last, *states = inputs["states"]
+        emitted, _, new = self._step(inputs["x"][0], keep, last, states, inputs, product)
         same = [i for i, state in enumerate(new) if state is emitted]
-        return kernels, sizes, previous, same[0] if same else None
+        return kernels, sizes, same[0] if same else None
 
     def _forward(self, inputs, length):
-        kernels, sizes, last, same = self._probe(inputs)
+        kernels, sizes, same = self._probe(inputs)
         turned = [tf.transpose(kernel) for kernel in kernels]
-        states = inputs["states"]
+        last, *states = inputs["states"]
         steps, dtype = tf.shape(inputs["x"])[0], last.dtype
         width = tf.shape(last)[1]
         sizes = [*(s.shape[0] for s in states), *sizes, *([last.shape[0]] if self.collect and same is None else [])]
@@ -252,8 +257,9 @@ class _Program:
         return [outputs, last, *final], stores[: len(states) + len(kernels)]
 
     def _backward(self, inputs, length, saved, upstream):
-        kernels, _, previous, _ = self._probe(inputs)
-        first, n = inputs["states"], len(inputs["states"])
+        kernels = self._probe(inputs)[0]
+        previous, *first = inputs["states"]
+        n = len(first)
         histories, products = saved[:n], saved[n:]
         risen = [tf.zeros_like(p) for p in products]
 
@@ -289,14 +295,14 @@ class _Program:
         parts_kept = [tf.zeros((steps, kernel.shape[0], width), previous.dtype) for kernel in kernels]
         dparams = [tf.zeros(p.shape, tf.float32) for p in inputs["params"]]
         start = (length - 1, upstream[1], upstream[2:], dparams, risen, parts_kept)
-        _, _, dstates, dparams, risen, parts_kept = tf.while_loop(lambda t, *_: t >= 0, body, start)
+        _, dlast, dstates, dparams, risen, parts_kept = tf.while_loop(lambda t, *_: t >= 0, body, start)
         dkernels = [tf.einsum("tib,tob->io", p, r) for p, r in zip(parts_kept, risen, strict=True)]
         with tf.GradientTape() as tape:
             tape.watch(inputs["params"])
             kernels = self._probe(inputs)[0]
         more = tape.gradient(kernels, inputs["params"], dkernels, unconnected_gradients="zero")
         dparams = [tf.cast(d, m.dtype) + m for d, m in zip(dparams, more, strict=True)]
-        return dstates, dparams, risen[0]
+        return [dlast, *dstates], dparams, risen[0]
 
 
 def _no_second_derivative(*_):
