@@ -12,6 +12,8 @@ def positive_candidate(x):
 
 
 class MinimalCell(InputGatedCell):
+    """What minGRU and minLSTM share: `units`, and whether candidates are kept positive."""
+
     def __init__(self, units, positive=True, **kwargs):
         super().__init__(units, **kwargs)
         self.positive = positive

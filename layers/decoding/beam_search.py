@@ -47,10 +47,7 @@ def beam_search(
         `end` is None), `lengths`, `scores`, `log_probs` (batch, n_best). Where the rules leave fewer, scores are −inf.
     """
     check_options(end, min_length, max_length)
-    if not 1 <= n_best <= beam or length_penalty not in (None, "average", "wu") or alpha < 0:
-        found = f"{n_best=}, {beam=}, {length_penalty=}, {alpha=}"
-        rule = "1 <= n_best <= beam, length_penalty None, 'average' or 'wu', alpha >= 0"
-        raise ValueError(f"expected {rule}, received {found}")
+    _check_beam(n_best, beam, length_penalty, alpha)
     start = ops.cast(start, "int32")
     batch = ops.shape(start)[0]
     flat, pack = flatten_states(states)
@@ -58,15 +55,7 @@ def beam_search(
     empty = ops.zeros((batch, beam, max_length), "int32") + (0 if end is None else end)
 
     def normalizer(length):
-        length = ops.cast(length, "float32")
-        return 1.0 if length_penalty is None else (length if length_penalty == "average" else (5 + length) / 6) ** alpha
-
-    def merge(pool, scores, totals, tokens, length):
-        """The n best of the pool and of new hypotheses; the pool wins ties."""
-        lengths = ops.zeros_like(scores, "int32") + length
-        joined = [ops.concatenate(pair, axis=1) for pair in zip(pool, (scores, totals, tokens, lengths), strict=True)]
-        best = ops.top_k(joined[0], n_best)[1]
-        return [pick(array, best) for array in joined]
+        return _normalizer(length, length_penalty, alpha)
 
     def body(length, tokens, history, total, *rest):
         pool, flat = rest[:4], rest[4:]
@@ -75,8 +64,7 @@ def beam_search(
         vocabulary = logits.shape[-1]
         if beam > vocabulary or (end is not None and vocabulary < 2):
             raise ValueError(f"expected a beam no wider than the vocabulary ({vocabulary}), received {beam}")
-        logs = ops.cast(logits if log_probs else ops.log_softmax(logits, axis=-1), "float32")
-        logs = logs + barred_end(logits, length, end, min_length)
+        logs = _log_probs(logits, log_probs) + barred_end(logits, length, end, min_length)
         if mask is not None:
             allowed = mask(ops.reshape(history, (-1, max_length)), length, logits)
             logs = ops.where(allowed, logs, -float("inf"))
@@ -88,25 +76,17 @@ def beam_search(
             ends = tokens == end
             finished = ops.where(ends, scores, -float("inf"))[:, :beam]
             past = pick(history, rows[:, :beam])
-            pool = merge(pool, finished / normalizer(length + 1), finished, past, length)
+            pool = _merge(pool, finished / normalizer(length + 1), finished, past, length)
             scores, places = ops.top_k(ops.where(ends, -float("inf"), scores), beam)
             rows, tokens = pick(rows, places), pick(tokens, places)
         here = ops.arange(max_length) == length
         history = ops.where(here, tokens[..., None], pick(history, rows))
-        bound = ops.max(scores, axis=1) / normalizer(max_length)
-        done = pool[0][:, -1] >= bound
-        if not early_stopping:
-            done = ops.logical_and(done, bound == -float("inf"))
+        done = _done(pool[0], scores, normalizer(max_length), early_stopping)
         total = ops.where(done[:, None], -float("inf"), scores)
-        first = ops.cast(ops.arange(batch), rows.dtype)[:, None] * beam
-        order = ops.reshape(first + rows, (-1,))
-        states = [ops.take(leaf, order, axis=0) for leaf in leaves(states)]
+        states = _reordered(states, rows, batch, beam)
         return (length + 1, ops.reshape(tokens, (-1,)), history, total, *pool, *states)
 
-    lost = ops.zeros((batch, n_best)) - float("inf")
-    alone = ops.where(ops.arange(beam) == 0, 0.0, -float("inf"))
-    total = ops.zeros((batch, beam)) + alone
-    pool = (lost, lost, empty[:, :n_best], ops.zeros((batch, n_best), "int32"))
+    total, pool = _start(batch, beam, empty[:, :n_best])
     _, _, history, total, *rest = ops.while_loop(
         lambda length, tokens, history, total, *rest: ops.logical_and(
             length < max_length, ops.any(total > -float("inf"))
@@ -114,8 +94,53 @@ def beam_search(
         body,
         (ops.convert_to_tensor(0, "int32"), ops.repeat(start, beam, axis=0), empty, total, *pool, *flat),
     )
-    scores, totals, tokens, lengths = merge(rest[:4], total / normalizer(max_length), total, history, max_length)
+    scores, totals, tokens, lengths = _merge(rest[:4], total / normalizer(max_length), total, history, max_length)
     return {"tokens": tokens, "lengths": lengths, "scores": scores, "log_probs": totals}
+
+
+def _check_beam(n_best, beam, length_penalty, alpha):
+    if not 1 <= n_best <= beam or length_penalty not in (None, "average", "wu") or alpha < 0:
+        found = f"{n_best=}, {beam=}, {length_penalty=}, {alpha=}"
+        rule = "1 <= n_best <= beam, length_penalty None, 'average' or 'wu', alpha >= 0"
+        raise ValueError(f"expected {rule}, received {found}")
+
+
+def _start(batch, beam, tokens):
+    """The scores of the first step, where all but one row of a beam are lost, and a pool without any hypothesis."""
+    alone = ops.where(ops.arange(beam) == 0, 0.0, -float("inf"))
+    lost = ops.zeros((batch, tokens.shape[1])) - float("inf")
+    return ops.zeros((batch, beam)) + alone, (lost, lost, tokens, ops.zeros((batch, tokens.shape[1]), "int32"))
+
+
+def _log_probs(logits, log_probs):
+    return ops.cast(logits if log_probs else ops.log_softmax(logits, axis=-1), "float32")
+
+
+def _normalizer(length, length_penalty, alpha):
+    length = ops.cast(length, "float32")
+    return 1.0 if length_penalty is None else (length if length_penalty == "average" else (5 + length) / 6) ** alpha
+
+
+def _merge(pool, scores, totals, tokens, length):
+    """The n best of the pool and of new hypotheses; the pool wins ties."""
+    lengths = ops.zeros_like(scores, "int32") + length
+    joined = [ops.concatenate(pair, axis=1) for pair in zip(pool, (scores, totals, tokens, lengths), strict=True)]
+    best = ops.top_k(joined[0], pool[0].shape[1])[1]
+    return [pick(array, best) for array in joined]
+
+
+def _done(pooled, scores, longest, early_stopping):
+    """Which items no continuation can change: the worst of the pool is as good as the best may become."""
+    bound = ops.max(scores, axis=1) / longest
+    done = pooled[:, -1] >= bound
+    return done if early_stopping else ops.logical_and(done, bound == -float("inf"))
+
+
+def _reordered(states, rows, batch, beam):
+    """The states of the rows that live on."""
+    first = ops.cast(ops.arange(batch), rows.dtype)[:, None] * beam
+    order = ops.reshape(first + rows, (-1,))
+    return [ops.take(leaf, order, axis=0) for leaf in leaves(states)]
 
 
 def pick(array, places):

@@ -50,11 +50,7 @@ def sample(
         `lengths` (rows,), and `scores` (rows,), the tokens' log-probability under the unchanged model.
     """
     check_options(end, min_length, max_length)
-    if not (temperature >= 0 and top_k >= 0 and 0 < top_p <= 1 and 0 <= min_p <= 1 and repetition_penalty > 0):
-        raise ValueError(
-            "expected temperature >= 0, top_k >= 0, 0 < top_p <= 1, 0 <= min_p <= 1, repetition_penalty > 0, "
-            f"received {temperature=}, {top_k=}, {top_p=}, {min_p=}, {repetition_penalty=}"
-        )
+    _check_cuts(temperature, top_k, top_p, min_p, repetition_penalty)
     start = ops.cast(start, "int32")
     rows = ops.shape(start)[0]
     if uniforms is None and temperature:
@@ -94,6 +90,14 @@ def sample(
         (ops.convert_to_tensor(0, "int32"), start, history, zeros, ops.cast(zeros, "float32"), zeros == 0, *flat),
     )
     return {"tokens": tokens, "lengths": lengths, "scores": scores}
+
+
+def _check_cuts(temperature, top_k, top_p, min_p, repetition_penalty):
+    if not (temperature >= 0 and top_k >= 0 and 0 < top_p <= 1 and 0 <= min_p <= 1 and repetition_penalty > 0):
+        raise ValueError(
+            "expected temperature >= 0, top_k >= 0, 0 < top_p <= 1, 0 <= min_p <= 1, repetition_penalty > 0, "
+            f"received {temperature=}, {top_k=}, {top_p=}, {min_p=}, {repetition_penalty=}"
+        )
 
 
 def cut_logits(logits, *, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):

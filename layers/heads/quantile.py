@@ -4,6 +4,7 @@ from keras import ops
 
 
 def check_levels(levels):
+    """The levels as floats; refuses any that do not increase inside (0, 1)."""
     levels = tuple(float(level) for level in levels)
     if not levels or any(not 0.0 < level < 1.0 for level in levels) or any(np.diff(levels) <= 0):
         raise ValueError(f"expected quantile levels increasing inside (0, 1), received {levels}")

@@ -7,6 +7,7 @@ from .distribution import DistributionHead, binet, identity, positive
 
 
 def above_two(x):
+    """2 + softplus(x): the variance of Student's t exists."""
     return 2.0 + positive(x)
 
 

@@ -96,12 +96,15 @@ def sample(
         lengths += running
         if not running.any():
             break
-    drawn = [
-        Hypothesis(history[row, 1 : 1 + lengths[row]], float(log_prob[row]), float(log_prob[row]), not running[row],
-                   None if attention is None else np.array([step[row] for step in attentions[: lengths[row]]]))
-        for row in everyone
-    ]  # fmt: skip
+    drawn = [_hypothesis(history, log_prob, lengths, running, attentions, row) for row in everyone]
     return [drawn[i * n : (i + 1) * n] for i in range(batch)]
+
+
+def _hypothesis(history, log_prob, lengths, running, attentions, row):
+    steps = attentions[: lengths[row]]
+    attention = None if attentions[-1] is None else np.array([step[row] for step in steps])
+    total = float(log_prob[row])
+    return Hypothesis(history[row, 1 : 1 + lengths[row]], total, total, not running[row], attention)
 
 
 def _draw(scores, uniforms, running, temperature, top_k, top_p, min_p):

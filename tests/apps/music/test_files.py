@@ -170,7 +170,7 @@ def test_mat_piano_rolls(tmp_path):
     assert [p.beats for p in pieces] == [9, 10, 11, 9, 9, 10]
 
 
-MUSIC = Path("/work/shared/data/music")
+MUSIC = Path(__file__).parents[4] / "shared" / "data" / "music"
 
 
 @pytest.mark.skipif(not MUSIC.exists(), reason="the real data are not here")
