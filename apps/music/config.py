@@ -113,13 +113,13 @@ class PredictOptions:
 
 _QUICK = Config(
     steps_per_beat=2,
-    transpose=5,
+    transpose=0,
     window=64,
-    units=128,
+    units=160,
     head_units=64,
     context=24,
     dropout=0.2,
-    batch_size=16,
+    batch_size=8,
     learning_rate=4e-3,
     schedule="cosine",
     warmup_steps=50,
@@ -127,7 +127,9 @@ _QUICK = Config(
     epochs=16,
     patience=0,
 )
-_VOICES = dataclasses.replace(_QUICK, codec="voices", steps_per_beat=4, window=128, units=256, head_units=128)
+_VOICES = dataclasses.replace(
+    _QUICK, codec="voices", steps_per_beat=4, window=128, units=256, head_units=128, transpose=5
+)
 _PERFORMANCE = dataclasses.replace(
     _QUICK, data="midi", codec="performance", cell="layernorm_lstm", window=256, units=256, transpose=3
 )
@@ -141,6 +143,7 @@ _JSB = dataclasses.replace(
     context=0,
     dropout=0.3,
     recurrent_dropout=0.1,
+    batch_size=16,
     average=0.99,
     epochs=60,
 )

@@ -8,6 +8,7 @@ from ...layers import GRUCell, LayerNormLSTMCell, LSTMCell, NADEHead, Recurrent,
 
 CHORD = 5  # hidden states of NADE that are computed at once: four keys and those between them
 SILENT = -3.0  # the logit that a key starts from in training: most keys are silent in most steps
+COUNT_SCALE = 8.0  # Adam moves a weight by the learning rate at most: a full chord is to shut out all others soon
 MOST_KEYS = 8  # keys below another that are told apart by their number
 CELLS = {"lstm": LSTMCell, "gru": GRUCell, "layernorm_lstm": LayerNormLSTMCell}
 
@@ -249,7 +250,7 @@ class MusicNetwork(keras.layers.Layer):
         levels = ops.arange(MOST_KEYS + 1, dtype=below.dtype)
         number = ops.expand_dims(ops.minimum(below, MOST_KEYS), -1)
         chosen = ops.cast(ops.equal(number, levels), self.compute_dtype)
-        return ops.sum(chosen * ops.transpose(self.count_bias), axis=-1)
+        return COUNT_SCALE * ops.sum(chosen * ops.transpose(self.count_bias), axis=-1)
 
     def lately(self, frames, memory, hidden):
         """Logits of the key context, and the memory after the last frame; from nothing where memory is None."""
