@@ -112,10 +112,15 @@ class Recurrent(keras.layers.Layer):
         if sequences.shape[0] is None:
             raise ValueError(f"expected a known length to recompute, received time-major shape {sequences.shape}")
         masks = self._draw_masks(sequences, training)
+        if mask is not None:
+            mask = ops.cast(mask, sequences.dtype)  # keras.remat takes no booleans
 
         @keras.remat
         def segment(tensors, last, states):
-            return self._run(tensors[0], last, states, tensors[1] if len(tensors) > 1 else None, masks, training)
+            x, *rest = tensors
+            mask = ops.cast(rest[0], "bool") if rest else None
+            outputs, last, states = self._run(x, last, states, mask, masks, training)
+            return outputs if self.return_sequences else last, last, states
 
         gathered = []
         for start in range(0, sequences.shape[0], self.recompute):
