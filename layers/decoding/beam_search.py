@@ -73,12 +73,8 @@ def beam_search(
         scores, flat_index = ops.top_k(ops.reshape(scores, (-1, beam * vocabulary)), width)
         rows, tokens = flat_index // vocabulary, ops.cast(flat_index % vocabulary, "int32")
         if end is not None:
-            ends = tokens == end
-            finished = ops.where(ends, scores, -float("inf"))[:, :beam]
-            past = pick(history, rows[:, :beam])
-            pool = _merge(pool, finished / normalizer(length + 1), finished, past, length)
-            scores, places = ops.top_k(ops.where(ends, -float("inf"), scores), beam)
-            rows, tokens = pick(rows, places), pick(tokens, places)
+            weight = normalizer(length + 1)
+            pool, scores, rows, tokens = _retire(pool, scores, rows, tokens, history, length, beam, end, weight)
         here = ops.arange(max_length) == length
         history = ops.where(here, tokens[..., None], pick(history, rows))
         done = _done(pool[0], scores, normalizer(max_length), early_stopping)
@@ -127,6 +123,15 @@ def _merge(pool, scores, totals, tokens, length):
     joined = [ops.concatenate(pair, axis=1) for pair in zip(pool, (scores, totals, tokens, lengths), strict=True)]
     best = ops.top_k(joined[0], pool[0].shape[1])[1]
     return [pick(array, best) for array in joined]
+
+
+def _retire(pool, scores, rows, tokens, history, length, beam, end, weight):
+    """Moves the continuations that end, and rank among the first `beam`, to the pool; the best others live on."""
+    ends = tokens == end
+    finished = ops.where(ends, scores, -float("inf"))[:, :beam]
+    pool = _merge(pool, finished / weight, finished, pick(history, rows[:, :beam]), length)
+    scores, places = ops.top_k(ops.where(ends, -float("inf"), scores), beam)
+    return pool, scores, pick(rows, places), pick(tokens, places)
 
 
 def _done(pooled, scores, longest, early_stopping):
