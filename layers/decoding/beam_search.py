@@ -1,5 +1,7 @@
 """Beam search inside the graph."""
 
+import functools
+
 from keras import ops
 
 from .sampling import barred_end, check_options, check_vocabulary, flatten_states, leaves
@@ -54,8 +56,7 @@ def beam_search(
     flat = [ops.repeat(leaf, beam, axis=0) for leaf in flat]
     empty = ops.zeros((batch, beam, max_length), "int32") + (0 if end is None else end)
 
-    def normalizer(length):
-        return _normalizer(length, length_penalty, alpha)
+    normalizer = functools.partial(_normalizer, length_penalty=length_penalty, alpha=alpha)
 
     def body(length, tokens, history, total, *rest):
         pool, flat = rest[:4], rest[4:]
@@ -75,8 +76,7 @@ def beam_search(
         if end is not None:
             weight = normalizer(length + 1)
             pool, scores, rows, tokens = _retire(pool, scores, rows, tokens, history, length, beam, end, weight)
-        here = ops.arange(max_length) == length
-        history = ops.where(here, tokens[..., None], pick(history, rows))
+        history = ops.where(ops.arange(max_length) == length, tokens[..., None], pick(history, rows))
         done = _done(pool[0], scores, normalizer(max_length), early_stopping)
         total = ops.where(done[:, None], -float("inf"), scores)
         states = _reordered(states, rows, batch, beam)
