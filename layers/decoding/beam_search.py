@@ -63,8 +63,7 @@ def beam_search(
         logits, states, *_ = step(tokens, pack(flat))
         check_vocabulary(logits, end)
         vocabulary = logits.shape[-1]
-        if beam > vocabulary or (end is not None and vocabulary < 2):
-            raise ValueError(f"expected a beam no wider than the vocabulary ({vocabulary}), received {beam}")
+        _check_width(beam, vocabulary, end)
         logs = _log_probs(logits, log_probs) + barred_end(logits, length, end, min_length)
         if mask is not None:
             allowed = mask(ops.reshape(history, (-1, max_length)), length, logits)
@@ -99,6 +98,11 @@ def _check_beam(n_best, beam, length_penalty, alpha):
         found = f"{n_best=}, {beam=}, {length_penalty=}, {alpha=}"
         rule = "1 <= n_best <= beam, length_penalty None, 'average' or 'wu', alpha >= 0"
         raise ValueError(f"expected {rule}, received {found}")
+
+
+def _check_width(beam, vocabulary, end):
+    if beam > vocabulary or (end is not None and vocabulary < 2):
+        raise ValueError(f"expected a beam no wider than the vocabulary ({vocabulary}), received {beam}")
 
 
 def _start(batch, beam, tokens):
