@@ -138,6 +138,11 @@ _POLLUTION = Config(
     past=("DEWP", "TEMP", "PRES", "cbwd", "Iws", "Is", "Ir"), horizon=24, lookback=168, units=64, segment=12,
     anchor="last", batch_size=128, epochs=10, windows_per_epoch=16384, test_stride=6,
 )  # fmt: skip
+_M4_SEGMENT = Config(
+    data="m4", layout="m4", frequency="h", split=(), horizon=48, lookback=336, units=128, segment=24,
+    anchor="season", anchor_season=168, batch_size=256, epochs=15, windows_per_epoch=25600, schedule="cosine",
+    average=0.99,
+)  # fmt: skip
 _M4_HOURLY = Config(
     data="m4", layout="m4", frequency="h", split=(), model="deepar", cell="lstm", layers=2, units=64, horizon=48,
     lookback=96, embedding=20, dropout=0.1, batch_size=128, epochs=40, patience=10, windows_per_epoch=12800,
@@ -148,6 +153,7 @@ PRESETS = {
     "co2": Preset("Weekly CO2 at Mauna Loa (built in), a year ahead: SegRNN.", _CO2),
     "co2-deepar": Preset("The same by an autoregressive model that also streams.", _CO2_DEEPAR),
     "segment-paper": Preset("SegRNN on ETTh1 (--data ETTh1.csv), --horizon 96, 192, 336, 720.", _SEGMENT_PAPER),
+    "m4-hourly": Preset("SegRNN on the 414 series of M4 Hourly (--data FOLDER), 48 hours.", _M4_SEGMENT),
     "deepar-m4-hourly": Preset("DeepAR on the 414 series of M4 Hourly (--data FOLDER).", _M4_HOURLY),
     "exchange-rate": Preset("Eight daily currencies (--data exchange_rate.csv), 96 days.", _EXCHANGE_RATE),
     "pollution": Preset("Beijing PM2.5 with weather and gaps (--data pollution.csv), 24 h.", _POLLUTION),
