@@ -72,6 +72,8 @@ class Recurrent(keras.layers.Layer):
 
     def build(self, sequences_shape):
         _check_rank(sequences_shape)
+        if self.unroll and sequences_shape[1] is None:
+            raise ValueError(f"expected a known length to unroll, received sequences of shape {sequences_shape}")
         if isinstance(self.cell, keras.layers.Layer) and not self.cell.built:
             self.cell.build((sequences_shape[0], sequences_shape[2]))
             self.cell.built = True
@@ -84,8 +86,6 @@ class Recurrent(keras.layers.Layer):
 
     def call(self, sequences, initial_state=None, mask=None, training=False, sequences_mask=None):
         _check_rank(sequences.shape)
-        if self.unroll and sequences.shape[1] is None:
-            raise ValueError(f"expected a known length to unroll, received sequences of shape {sequences.shape}")
         mask = sequences_mask if mask is None else mask  # Keras fills in the latter where there are states too
         states = self._check_states(initial_state, self.get_initial_state(ops.shape(sequences)[0]))
         sequences = ops.swapaxes(sequences, 0, 1)

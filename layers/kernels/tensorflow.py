@@ -118,7 +118,7 @@ def compiled_scan(cell, sequences, last, states, keep, masks, zero_output, colle
     if keep is not None:
         inputs["keep"] = columns(keep, True)
     inputs["masks"] = {name: columns(mask) for name, mask in (masks or {}).items()}
-    inputs["params"] = [tf.convert_to_tensor(w) for w in cell.weights]
+    inputs["params"] = [tf.convert_to_tensor(w.value) for w in cell.weights]  # in the compute dtype
     key = (keep is not None, tuple(inputs["masks"]), zero_output, collect, sequences.dtype)
     programs = vars(cell).setdefault("_programs", {})  # past Keras, which would save them with the model
     if key not in programs:
@@ -161,10 +161,13 @@ class _Program:
         return tf.function(function, jit_compile=True, autograph=False).get_concrete_function(*given)
 
     def __call__(self, inputs, length):
+        if self.cell.variable_dtype != self.cell.compute_dtype:
+            _ = self.backward  # traced now, while Keras casts the weights
+
         @tf.custom_gradient
         def run(*flat):
-            flat = [tf.stop_gradient(x) for x in flat]  # or a tape would look for the gradient of what is inside
-            halves = _halves(tf.nest.pack_sequence_as(inputs, flat))
+            # Stopped, or a tape would look for the gradient of what is inside.
+            halves = _halves(tf.nest.pack_sequence_as(inputs, [tf.stop_gradient(x) for x in flat]))
             done = [_unless_empty(self.forward, half, length) for half in halves]
             results = [tf.concat(both, -1) for both in zip(*(results for results, _ in done), strict=True)]
             saved = [saved for _, saved in done]
