@@ -73,7 +73,7 @@ class SegmentNetwork(keras.layers.Layer):
         features += sum(shapes[name][-1] for name in ("past", "future") if name in shapes)
         self.segment_in.build((None, None, self.segment * features))
         self.over_time.build((None, None, units))
-        self.unrolled.build((None, None, units))
+        self.unrolled.build((None, -(-self.lookback // self.segment), units))
         known = self.segment * shapes["future"][-1] if "future" in shapes else 0
         known += shapes["static"][-1] if "static" in shapes else 0
         if known:
