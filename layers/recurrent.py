@@ -152,7 +152,7 @@ class Recurrent(keras.layers.Layer):
 
     def _compiles(self, training):
         ready = vars(type(self.cell)).get("compiled", False)  # not inherited: a subclass may change the step
-        return ready and not self.unroll and kernels.compiles(training)
+        return ready and not self.unroll and kernels.compiles(self.cell, training)
 
     def _output_size(self):
         size = getattr(self.cell, "output_size", None)

@@ -77,7 +77,7 @@ def _common_shape(a, b):
     return tf.TensorShape([m if m == n else None for m, n in zip(a.shape, b.shape, strict=True)])
 
 
-def compiles(training):
+def compiles(cell, training):
     """Whether the compiled loop may run: in training or in an eager call, never where a model is being exported."""
     return training or tf.executing_eagerly()
 
