@@ -11,7 +11,7 @@ import numpy as np
 from .app import App
 from .engines import ENGINES
 from .errors import ElmanError, UsageError
-from .export.bundle import read_samples
+from .export.bundle import read_bundle, read_samples
 from .opened import open_model
 from .run import Run
 
@@ -26,6 +26,7 @@ def measure(app: App, path: Path, engines=(), *, threads=(1,), seconds: float = 
         seconds: time spent on each row of the table.
     """
     bundle = path if (path / "bundle.json").exists() else path / "bundle"
+    read_bundle(bundle, app.name)  # refuses what was changed, before engines that are not there are passed over
     samples = read_samples(bundle / "samples.npz")
     rows = []
     for name in engines or [n for n in ENGINES if n != "keras" or path != bundle]:

@@ -43,12 +43,8 @@ def compiles(cell, training):
     return training and cell.variable_dtype == cell.compute_dtype
 
 
-def compiled_scan(cell, sequences, last, states, keep, masks, zero_output, collect):
-    """The sequence with a backward pass of its own.
-
-    It takes the products with the recurrent kernels from the forward pass, differentiates one step at a time, and gets
-    the gradient of each kernel as one product over all steps. Arguments and results are those of the TensorFlow loop.
-    """
+def _masked_step(cell, masks, zero_output):
+    """The cell's step as a function of its weights, holding the states and the output where `keep` is false."""
 
     def step(x, keep, last, states, params, product):
         with keras.StatelessScope(zip(cell.weights, params, strict=True)):
@@ -58,6 +54,30 @@ def compiled_scan(cell, sequences, last, states, keep, masks, zero_output, colle
         held = jnp.where(keep, output, last)
         emitted = jnp.where(keep, output, 0) if zero_output else held
         return emitted, held, [jnp.where(keep, n, s) for n, s in zip(new, states, strict=True)]
+
+    return step
+
+
+def _kernels(step, params, x, last, states):
+    """What the products of a step are with, in their order."""
+    kernels = []
+
+    def product(part, kernel):
+        kernels.append(jnp.asarray(kernel))
+        return part @ kernels[-1]
+
+    step(x, None, last, states, params, product)
+    return kernels
+
+
+def compiled_scan(cell, sequences, last, states, keep, masks, zero_output, collect):
+    """The sequence with a backward pass of its own.
+
+    It takes the products with the recurrent kernels from the forward pass, differentiates one step at a time, and gets
+    the gradient of each kernel as one product over all steps. Arguments and results are those of the TensorFlow loop.
+    """
+
+    step = _masked_step(cell, masks, zero_output)
 
     def forward(projected, last, states, params):
         def body(carry, x):
@@ -73,20 +93,10 @@ def compiled_scan(cell, sequences, last, states, keep, masks, zero_output, colle
         (last, states), (outputs, before, products) = lax.scan(body, (last, states), (projected, keep))
         return (outputs, last, states), (projected, last, before, products, params)
 
-    def kernels_of(params, x, last, states):
-        kernels = []
-
-        def product(part, kernel):
-            kernels.append(jnp.asarray(kernel))
-            return part @ kernels[-1]
-
-        step(x, None, last, states, params, product)
-        return kernels
-
     def backward(saved, upstream):
         projected, last, before, products, params = saved
         first = jax.tree.map(lambda x: x[0], (projected, before))
-        kernels, to_params = jax.vjp(lambda p: kernels_of(p, first[0], last, first[1]), params)
+        kernels, to_params = jax.vjp(lambda p: _kernels(step, p, first[0], last, first[1]), params)
 
         def body(carry, now):
             (x, keep, states, products), upward = now
