@@ -120,13 +120,14 @@ class Recurrent(keras.layers.Layer):
             x, *rest = tensors
             mask = ops.cast(rest[0], "bool") if rest else None
             outputs, last, states = self._run(x, last, states, mask, masks, training)
-            return outputs if self.return_sequences else last, last, states
+            # The states first: keras.remat on TensorFlow waits for the gradient of the first result alone.
+            return states, last, outputs if self.return_sequences else last
 
         gathered = []
         for start in range(0, sequences.shape[0], self.recompute):
             stop = start + self.recompute
             tensors = [x[start:stop] for x in (sequences, mask) if x is not None]
-            outputs, last, states = segment(tensors, last, states)
+            states, last, outputs = segment(tensors, last, states)
             gathered.append(outputs)
         return ops.concatenate(gathered) if self.return_sequences else None, last, states
 
