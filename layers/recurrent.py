@@ -24,7 +24,8 @@ class Recurrent(keras.layers.Layer):
             form of a short sequence converts to LiteRT at any batch size.
         zero_output_for_mask: whether the output of a masked step is zero, or the output before it.
         recompute: for long sequences, a number of steps: in training only the states between segments of so many steps
-            are kept, and the backward pass computes each segment again; None keeps every step.
+            are kept, and the backward pass computes each segment again; None keeps every step. Each segment adds to the
+            graph and so to the time before the first step: a tenth of the length is a good start.
 
     Call arguments:
         sequences: (batch, time, features).
