@@ -8,6 +8,8 @@ from .cells import Cell, StackedCells
 from .cells.base import check_units
 from .kernels.native import native_mode, native_scan
 
+_PARALLEL_FROM = 16  # steps, from which a cell's parallel form is the faster
+
 
 @keras.saving.register_keras_serializable(package="elman")
 class Recurrent(keras.layers.Layer):
@@ -140,6 +142,9 @@ class Recurrent(keras.layers.Layer):
         collect, zero_output = self.return_sequences, self.zero_output_for_mask
         if self._compiles(training):
             return kernels.compiled_scan(self.cell, sequences, last, states, mask, masks, zero_output, collect)
+        if self._runs_in_parallel(sequences, mask, training):
+            outputs, states = self.cell.parallel(self.cell.project(sequences, masks), states)
+            return outputs if collect else None, outputs[-1], states
         project, step, finish = _parts(self.cell, sequences, states, masks, training)
         xs = project(sequences)
         scan = _unrolled if self.unroll else kernels.scan
@@ -155,6 +160,13 @@ class Recurrent(keras.layers.Layer):
     def _compiles(self, training):
         ready = vars(type(self.cell)).get("compiled", False)  # not inherited: a subclass may change the step
         return ready and not self.unroll and kernels.compiles(self.cell, training)
+
+    def _runs_in_parallel(self, sequences, mask, training):
+        """Whether the cell's parallel form is right and the faster: not where a model is exported, nor step by step."""
+        if not hasattr(self.cell, "parallel") or mask is not None or self.unroll:
+            return False
+        length = sequences.shape[0]
+        return (length is None or length >= _PARALLEL_FROM) and kernels.compiles(self.cell, training)
 
     def _output_size(self):
         size = getattr(self.cell, "output_size", None)

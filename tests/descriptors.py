@@ -76,6 +76,34 @@ def gru(p, x, states):
     return h, [h]
 
 
+def normal(x, gain, epsilon):
+    return gain * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon)
+
+
+def lstm_norm(p, x, states):
+    h, c = states
+    product = normal(x @ p.input_kernel, p.input_gain, p.epsilon) + p.bias
+    i, f, g, o = np.split(product + normal(h @ p.recurrent_kernel, p.recurrent_gain, p.epsilon), 4, -1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    h = sigmoid(o) * np.tanh(normal(c, p.cell_gain, p.epsilon) + p.cell_offset)
+    return h, [h, c]
+
+
+def gru_norm(p, x, states):
+    (h,) = states
+    u, gain, n = p.recurrent_kernel, p.recurrent_gain, 2 * UNITS
+    xz, xr, xg = np.split(normal(x @ p.input_kernel, p.input_gain, p.epsilon) + p.bias, 3, -1)
+    if p.reset_after:
+        hz, hr, hg = np.split(normal(h @ u, gain, p.epsilon) + p.recurrent_bias, 3, -1)
+        inner = sigmoid(xr + hr) * hg
+    else:
+        hz, hr = np.split(normal(h @ u[:, :n], gain[:n], p.epsilon), 2, -1)
+        inner = normal((sigmoid(xr + hr) * h) @ u[:, n:], gain[n:], p.epsilon)
+    z = sigmoid(xz + hz)
+    h = z * h + (1 - z) * np.tanh(xg + inner)
+    return h, [h]
+
+
 def stack(p, x, states):
     h, first = gru(Parameters(p.cells[0]), x, states[0])
     h, second = lstm(Parameters(p.cells[1]), h, states[1])
@@ -310,6 +338,9 @@ CELLS = [
     _cell("lstm_peepholes", lambda **k: el.LSTMCell(UNITS, peepholes=True, projection=4, **k), lstm),
     _cell("gru", lambda **k: el.GRUCell(UNITS, **k), gru),
     _cell("gru_reset_before", lambda **k: el.GRUCell(UNITS, reset_after=False, **k), gru),
+    _cell("lstm_norm", lambda **k: el.LayerNormLSTMCell(UNITS, **k), lstm_norm),
+    _cell("gru_norm", lambda **k: el.LayerNormGRUCell(UNITS, **k), gru_norm),
+    _cell("gru_norm_reset_before", lambda **k: el.LayerNormGRUCell(UNITS, reset_after=False, **k), gru_norm),
     _cell("stack", lambda **k: el.StackedCells([el.GRUCell(UNITS, **k), el.LSTMCell(4, **k)], **k), stack),
     _cell("independent", lambda **k: el.IndRNNCell(UNITS, **k), independent),
     _cell("min_gru", lambda **k: el.MinGRUCell(UNITS, **k), min_gru),
@@ -430,3 +461,13 @@ def build(descriptor, dtype=None, seed=0):
     cell.build((None, FEATURES))
     cell.built = True
     return randomized(cell, seed)
+
+
+def build_head(head, dtype=None, seed=0):
+    """The head with its weights, which the seed alone decides."""
+    layer = head.make(dtype=dtype)
+    x, _ = inputs(1, 2)
+    layer(x, head.target(np.random.default_rng(0), (1, 2))) if head.name == "nade" else layer(x)
+    rng = np.random.default_rng(seed)
+    layer.set_weights([0.5 * rng.normal(size=w.shape) for w in layer.weights])
+    return layer

@@ -2,10 +2,15 @@ import keras
 from keras import ops
 
 
+def wide_dtype(layer):
+    """The type of a layer's outputs where half precision would lose what a likelihood needs: float32 at least."""
+    return keras.backend.result_type(layer.compute_dtype, "float32")
+
+
 class DistributionHead(keras.layers.Layer):
     """Features to the parameters of one distribution a unit: a linear map, then `params` gives each its range.
 
-        outputs = features W + b                 what the layer returns, float32 under any policy
+        outputs = features W + b                 what the layer returns, float32 at least under any policy
         params = head.params(outputs)            a dict of named tensors, each (..., units)
         log p = head.log_prob(y, **params)       elementwise, (..., units)
         y ~ head.sample(seed, **params)
@@ -44,10 +49,10 @@ class DistributionHead(keras.layers.Layer):
 
     def call(self, features):
         # The product runs in the policy's type; a likelihood in half precision would lose its digits.
-        return ops.cast(ops.matmul(features, self.kernel) + self.bias, "float32")
+        return ops.cast(ops.matmul(features, self.kernel) + self.bias, wide_dtype(self))
 
     def compute_output_spec(self, features):
-        return keras.KerasTensor((*features.shape[:-1], self.width), dtype="float32")
+        return keras.KerasTensor((*features.shape[:-1], self.width), dtype=wide_dtype(self))
 
     @classmethod
     def params(cls, outputs):

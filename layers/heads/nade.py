@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from ..cells.base import check_units
+from .distribution import wide_dtype
 
 
 def nade_logits(y, visible_bias, hidden_bias, kernel, output_kernel, segments=8):
@@ -97,20 +98,20 @@ class NADEHead(keras.layers.Layer):
 
     def biases(self, features):
         """The biases b (..., D) and c (..., H) of a step, float32."""
-        biases = ops.cast(ops.matmul(features, self.input_kernel) + self.bias, "float32")
+        biases = ops.cast(ops.matmul(features, self.input_kernel) + self.bias, wide_dtype(self))
         return biases[..., : self.units], biases[..., self.units :]
 
     def call(self, features, targets):
-        kernels = (ops.cast(k, "float32") for k in (self.kernel, self.output_kernel))
+        kernels = (ops.cast(k, wide_dtype(self)) for k in (self.kernel, self.output_kernel))
         return nade_logits(targets, *self.biases(features), *kernels)
 
     def sample(self, features, uniform):
         """Draw vectors (..., D) from `uniform` (..., D) noise in [0, 1)."""
-        kernels = (ops.cast(k, "float32") for k in (self.kernel, self.output_kernel))
+        kernels = (ops.cast(k, wide_dtype(self)) for k in (self.kernel, self.output_kernel))
         return nade_sample(uniform, *self.biases(features), *kernels)
 
     def compute_output_spec(self, features, targets):
-        return keras.KerasTensor(targets.shape, dtype="float32")
+        return keras.KerasTensor(targets.shape, dtype=wide_dtype(self))
 
     def get_config(self):
         return {

@@ -2,6 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from .distribution import wide_dtype
+
 
 def check_levels(levels):
     """The levels as floats; refuses any that do not increase inside (0, 1)."""
@@ -92,13 +94,13 @@ class QuantileHead(keras.layers.Layer):
         self.built = True
 
     def call(self, features):
-        outputs = ops.cast(ops.matmul(features, self.kernel) + self.bias, "float32")
+        outputs = ops.cast(ops.matmul(features, self.kernel) + self.bias, wide_dtype(self))
         outputs = ops.reshape(outputs, (*ops.shape(features)[:-1], self.units, len(self.levels)))
         steps = ops.concatenate([outputs[..., :1], ops.softplus(outputs[..., 1:])], axis=-1)
         return ops.cumsum(steps, axis=-1)
 
     def compute_output_spec(self, features):
-        return keras.KerasTensor((*features.shape[:-1], self.units, len(self.levels)), dtype="float32")
+        return keras.KerasTensor((*features.shape[:-1], self.units, len(self.levels)), dtype=wide_dtype(self))
 
     def get_config(self):
         return {

@@ -26,6 +26,20 @@ def objective(descriptor, cell):
     return value, ops.convert_to_tensor(x)
 
 
+def head_objective(head, layer, dtype="float32"):
+    """A function of a head's inputs to its loss, and inputs."""
+    x, _ = descriptors.inputs(BATCH, TIME)
+    target = head.target(np.random.default_rng(0), (BATCH, TIME))
+    target = target.astype(dtype) if target.dtype == "float32" else target
+    loss = head.loss(layer)
+
+    def value(x):
+        outputs = layer(x, target) if head.name == "nade" else layer(x)
+        return ops.mean(loss.call(target, outputs)), outputs  # a call of the loss itself would cast to float32
+
+    return value, ops.convert_to_tensor(x.astype(dtype))
+
+
 def jax_results(folder):
     """Outputs and gradients of the whole table on JAX, with the weights that TensorFlow wrote."""
     import jax
@@ -38,6 +52,9 @@ def jax_results(folder):
         with np.load(folder / f"{descriptor}.npz") as saved:
             cell.set_weights([saved[f"arr_{i}"] for i in range(len(saved.files))])
         functions.append((str(descriptor), *objective(descriptor, cell)))
+    for head in descriptors.HEADS:
+        layer = descriptors.build_head(head)
+        functions.append((str(head), *head_objective(head, layer)))
 
     def everything():
         return {name: jax.value_and_grad(value, has_aux=True)(x) for name, value, x in functions}

@@ -117,10 +117,15 @@ def test_gradients_against_finite_differences(descriptor):
         outputs, *_ = run(descriptor, cell, x.read_value(), memory)
         return tf.reduce_sum(tf.sin(outputs) * weight)
 
+    check_slopes(value, variables, rng)
+
+
+def check_slopes(value, variables, rng):
+    """The gradient of `value()` against central differences along random directions in float64."""
     with tf.GradientTape() as tape:
         result = value()
     gradients = [tf.convert_to_tensor(g) for g in tape.gradient(result, variables, unconnected_gradients="zero")]
-    # One random direction through all the weights, and one through each.
+    # One random direction through all the variables, and one through each.
     directions = [[rng.normal(size=v.shape) for v in variables]]
     directions += [[d if i == k else 0 * d for i, d in enumerate(directions[0])] for k in range(len(variables))]
     for direction in directions:
@@ -132,6 +137,14 @@ def test_gradients_against_finite_differences(descriptor):
         slope = (ends[0] - ends[1]) / 2e-5
         expected = sum(float(tf.reduce_sum(g * d)) for g, d in zip(gradients, direction, strict=True))
         assert slope == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_gradients_of_a_head_against_finite_differences(head):
+    layer = descriptors.build_head(head, dtype="float64")
+    value, x = other_process.head_objective(head, layer, "float64")
+    x = tf.Variable(x)
+    check_slopes(lambda: value(x.read_value())[0], [x, *(w.value for w in layer.weights)], np.random.default_rng(1))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +160,7 @@ def elsewhere(mode, folder, **environment):
 
 @pytest.fixture(scope="module")
 def on_jax(folder):
-    """The table on TensorFlow and on JAX, with the same weights."""
+    """The table and the heads on TensorFlow and on JAX, with the same weights."""
     results = {}
     for descriptor in TABLE:
         cell = descriptors.build(descriptor)
@@ -157,15 +170,21 @@ def on_jax(folder):
             tape.watch(x)
             total, outputs = value(x)
         results[str(descriptor)] = outputs, tape.gradient(total, x)
+    for head in HEADS:
+        value, x = other_process.head_objective(head, descriptors.build_head(head))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total, outputs = value(x)
+        results[str(head)] = outputs, tape.gradient(total, x)
     elsewhere("jax", folder, KERAS_BACKEND="jax")
     return results, dict(np.load(folder / "jax.npz"))
 
 
-@every
-def test_tensorflow_equals_jax(descriptor, on_jax):
-    outputs, gradient = on_jax[0][str(descriptor)]
-    assert_close(outputs, on_jax[1][f"{descriptor}_outputs"])
-    assert_close(gradient, on_jax[1][f"{descriptor}_gradient"])
+@pytest.mark.parametrize("entry", [*TABLE, *HEADS], ids=str)
+def test_tensorflow_equals_jax(entry, on_jax):
+    outputs, gradient = on_jax[0][str(entry)]
+    assert_close(outputs, on_jax[1][f"{entry}_outputs"])
+    assert_close(gradient, on_jax[1][f"{entry}_gradient"])
 
 
 def descend(variables, loss, steps=8):

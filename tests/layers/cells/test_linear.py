@@ -55,6 +55,28 @@ def test_parallel_form_with_an_unknown_length_and_batch(cell):
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("cell", [el.MinGRUCell(4), el.MinLSTMCell(4), el.LRUCell(4, 3)], ids=lambda c: c.name)
+def test_the_driver_takes_the_parallel_form_and_nothing_changes(cell, monkeypatch):
+    layer = el.Recurrent(cell, return_sequences=True, return_state=True)
+    x = tf.constant(rng.normal(size=(2, 40, 3)).astype("float32"))
+    layer.build(x.shape)
+    calls, parallel = [], cell.parallel
+    monkeypatch.setattr(cell, "parallel", lambda *arguments: calls.append(1) or parallel(*arguments))
+    results = []
+    for mask in (None, np.ones((2, 40), bool)):  # a mask takes the loop
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs, *states = layer(x, mask=mask, training=True)
+            total = tf.reduce_sum(tf.sin(outputs)) + sum(tf.reduce_sum(s) for s in states)
+        variables = [x, *(w.value for w in cell.trainable_weights)]
+        results.append([outputs, *states, *tape.gradient(total, variables)])
+    assert calls == [1]
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(got, expected, atol=2e-4)
+    tf.function(layer)(x)  # neither while training nor eager: the form that is exported
+    assert calls == [1]
+
+
 def test_lru_starts_inside_its_ring():
     cell = el.LRUCell(4, 500, min_radius=0.5, max_radius=0.9, max_phase=0.3, seed=1)
     cell.build((None, 3))
