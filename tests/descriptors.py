@@ -293,6 +293,7 @@ def attention_step(attend):
         recalled, (values, keys, mask) = rest[:-3], rest[-3:]
         if p.attend_first:
             context, weights, recalled = attend(p.attention, fed, values, mask, recalled)
+            context = context * sigmoid(fed @ p.gate_kernel + p.gate_bias) if p.gated else context
             h, inner = elman(p.cell, np.concatenate([x, context], -1), inner)
         else:
             h, inner = elman(p.cell, np.concatenate([x, fed] if p.input_feeding else [x], -1), inner)
@@ -359,6 +360,7 @@ CELLS = [
 ATTENTIONS = [
     _attention("bahdanau", lambda d: el.BahdanauAttention(7, dtype=d), bahdanau),
     _attention("bahdanau_first", lambda d: el.BahdanauAttention(7, dtype=d), bahdanau, attend_first=True),
+    _attention("bahdanau_gated", lambda d: el.BahdanauAttention(7, dtype=d), bahdanau, attend_first=True, gated=True),
     _attention("bahdanau_normalized", lambda d: el.BahdanauAttention(7, normalize=True, dtype=d), bahdanau),
     _attention("luong_dot", lambda d: el.LuongAttention("dot", dtype=d), luong, memory=UNITS, input_feeding=False),
     _attention("luong", lambda d: el.LuongAttention(dtype=d), luong, attention_units=8, activation="tanh"),

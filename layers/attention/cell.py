@@ -16,6 +16,7 @@ class AttentionCell(Cell):
 
     With `attend_first`, as in Bahdanau et al. and Xu et al., the query is the cell's output of the step before and the
     context is read before the cell steps: c, weights, r' = attention.attend(h₋₁, memory, r); h, s' = cell([x; c], s).
+    With `gated` too, the context is scaled by how much the cell wants to see: c is replaced by σ(g · h₋₁ + b) c.
 
     The memory travels with the states and comes back untouched, so that one step is a pure function: it trains in
     `Recurrent`, `AttentionDecoder` or `keras.layers.RNN`, exports as one step, and a beam search can reorder it.
@@ -31,11 +32,13 @@ class AttentionCell(Cell):
         activation: of the attention vector, "tanh" in Luong et al.
         attend_first: whether the context is read before the cell steps.
         input_feeding: whether a is an input of the cell; always so with `attend_first`.
+        gated: whether the context is scaled by a gate of the query; needs `attend_first`.
         memory_size: number of features of the memory; needed only where the cell is built before it has seen a memory.
 
     States: [states of the cell, a (or h with `attend_first`), weights, *states of the attention, values, keys, mask].
     Masking: the memory's mask is part of the states; see `Attention`.
-    Reference: Luong et al. 2015 (arXiv:1508.04025), input feeding; Bahdanau et al. 2014 (arXiv:1409.0473).
+    Reference: Luong et al. 2015 (arXiv:1508.04025), input feeding; Bahdanau et al. 2014 (arXiv:1409.0473); Xu et al.
+        2015 (arXiv:1502.03044), the gate.
     """
 
     def __init__(
@@ -47,16 +50,20 @@ class AttentionCell(Cell):
         attend_first=False,
         input_feeding=True,
         memory_size=None,
+        gated=False,
         **kwargs,
     ):
         if not (callable(cell) and hasattr(cell, "state_size")):
             raise ValueError(f"expected a cell, with a call method and a state_size, received {cell!r}")
         if not isinstance(attention, Attention):
             raise ValueError(f"expected an attention of elman.layers, received {attention!r}")
+        if gated and not attend_first:
+            raise ValueError("expected attend_first=True with gated=True, received attend_first=False")
         kwargs.setdefault("dtype", cell.dtype_policy)
         super().__init__(**kwargs)
         self.cell = cell
         self.attention = attention
+        self.gated = gated
         self.attention_units = None if attention_units is None else check_units(attention_units, "attention_units")
         self.activation = keras.activations.get(activation)
         self.attend_first = attend_first
@@ -101,6 +108,9 @@ class AttentionCell(Cell):
             self.attention_kernel = self.add_weight(
                 shape=(width, self.attention_units), initializer="glorot_uniform", name="attention_kernel"
             )
+        if self.gated:
+            self.gate_kernel = self.add_weight((self.cell.output_size, 1), "glorot_uniform", name="gate_kernel")
+            self.gate_bias = self.add_weight((1,), "zeros", name="gate_bias")
         self.built = True
 
     def _build_attention(self, memory_size):
@@ -165,6 +175,8 @@ class AttentionCell(Cell):
             raise ValueError("expected initial states from AttentionCell.get_initial_state(memory=…), received none")
         if self.attend_first:
             context, weights, recalled = self.attention.attend(fed, memory, recalled, *uniform)
+            if self.gated:
+                context = context * ops.sigmoid(ops.matmul(fed, self.gate_kernel) + self.gate_bias)
             output, inner = self._inner_step(ops.concatenate([inputs, context], -1), inner, masks)
             fed, vector = output, self._vector(output, context, matmul)
         else:
@@ -195,6 +207,7 @@ class AttentionCell(Cell):
             "attend_first": self.attend_first,
             "input_feeding": self.input_feeding,
             "memory_size": self.memory_size,
+            "gated": self.gated,
         }
 
     @classmethod

@@ -21,7 +21,7 @@ class AttentionDecoder(Recurrent):
     Args:
         cell: the cell, of this package or of Keras.
         attention: an attention of this package.
-        attention_units, activation, attend_first, input_feeding: see `AttentionCell`.
+        attention_units, activation, attend_first, input_feeding, gated: see `AttentionCell`.
         return_sequences: whether to return every output, or the last one.
         return_alignments: whether to return the weights (batch, time, positions) after the output.
         return_state: whether to return the final states too, after them.
@@ -44,9 +44,10 @@ class AttentionDecoder(Recurrent):
         input_feeding=True,
         return_sequences=True,
         return_alignments=False,
+        gated=False,
         **kwargs,
     ):
-        cell = AttentionCell(cell, attention, attention_units, activation, attend_first, input_feeding)
+        cell = AttentionCell(cell, attention, attention_units, activation, attend_first, input_feeding, gated=gated)
         super().__init__(cell, return_sequences=return_sequences, **kwargs)
         self.return_alignments = return_alignments
 
@@ -113,7 +114,7 @@ class AttentionDecoder(Recurrent):
     def get_config(self):
         config = super().get_config()
         inner = config.pop("cell")["config"]
-        shared = ("cell", "attention", "attention_units", "activation", "attend_first", "input_feeding")
+        shared = ("cell", "attention", "attention_units", "activation", "attend_first", "input_feeding", "gated")
         for name in ("go_backwards", "unroll", "zero_output_for_mask"):
             config.pop(name)
         return {**config, **{name: inner[name] for name in shared}, "return_alignments": self.return_alignments}

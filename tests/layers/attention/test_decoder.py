@@ -85,3 +85,8 @@ def test_coverage_loss_counts_what_is_read_again():
 def test_bad_arguments_are_named(wrong):
     with pytest.raises(ValueError, match=r"(?s)expected .* received"):
         wrong()
+
+
+def test_a_gate_needs_a_query_before_the_step():
+    with pytest.raises(ValueError, match="expected attend_first=True with gated=True"):
+        el.AttentionCell(el.LSTMCell(4), el.LuongAttention(), gated=True)
