@@ -1,0 +1,134 @@
+"""The captioning model in Keras, its loss, and the signatures that it exports."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ...layers import sequence_loss
+from ..core.errors import UsageError
+from ..core.run import Run
+from ..core.signature import Signature, Spec
+from .codec import Codec
+from .encoders import load_weights
+from .network import Captioner
+
+_DECODER = ("pool", "attention", "attention_units", "memory_units", "cell", "units", "embedding", "dropout",
+            "word_dropout", "coverage", "scheduled_sampling", "sampling_steps")  # fmt: skip
+
+
+def build(config, codec: Codec) -> keras.Model:
+    """The model of a configuration: pictures (features of them, where the encoder is frozen) and captions to logits."""
+    options = {name: getattr(config, name) for name in _DECODER}
+    network = Captioner(config.encoder, codec.image_size, codec.size, name="network", **options)
+    model = over(network, codec.longest, config.captions, features=config.frozen)
+    if config.start:
+        begin_with(model, config, codec)
+    else:
+        fill_encoder(network.encoder, config)
+    network.encoder.trainable = not config.frozen
+    return model
+
+
+def fill_encoder(encoder: keras.Model, config) -> None:
+    """The encoder's weights: those of `--encoder-weights`, else those of the run to start from, else as they are."""
+    if config.encoder_weights:
+        load_weights(encoder, config.encoder_weights)
+    elif config.start:
+        old = _open(config.start)[0].encoder
+        if old.name != encoder.name or [v.shape for v in old.weights] != [v.shape for v in encoder.weights]:
+            raise UsageError(f"--start {config.start}: its encoder is {old.name}, not {encoder.name}")
+        encoder.set_weights(old.get_weights())
+
+
+def _open(path: str) -> tuple[Captioner, Codec]:
+    """The network and the codec of a run."""
+    from . import APP
+
+    run = Run(Path(path))
+    if not (run.path / "model.keras").exists():
+        raise UsageError(f"--start {path}: not a trained run (no model.keras)")
+    return run.model(APP).get_layer("network"), run.codec(APP)
+
+
+def begin_with(model: keras.Model, config, codec: Codec) -> None:
+    """Takes over the decoder of another run where names and shapes agree; words that both know keep their rows."""
+    network = model.get_layer("network")
+    old, old_codec = _open(config.start)
+    fill_encoder(network.encoder, config)
+    known = {token: i for i, token in enumerate(old_codec.tokens)}
+    pairs = [(i, known[token]) for i, token in enumerate(codec.tokens) if token in known]
+    rows, old_rows = np.array(pairs).T
+    theirs = {_name(v): v for v in old.weights}
+    for variable in network.weights:
+        if variable.path.startswith(network.encoder.name + "/") or _name(variable) not in theirs:
+            continue
+        value, current = (np.array(keras.ops.convert_to_numpy(v)) for v in (theirs[_name(variable)], variable))
+        if _name(variable) in ("words/embeddings", "logits/bias"):
+            current[rows] = value[old_rows]
+        elif _name(variable) == "logits/kernel":
+            current[:, rows] = value[:, old_rows]
+        elif current.shape == value.shape:
+            current = value
+        variable.assign(current)
+
+
+def _name(variable) -> str:
+    """The name of a variable within the network."""
+    return "/".join(variable.path.split("/")[-2:])
+
+
+def over(network: Captioner, longest: int, captions: int, *, features: bool) -> keras.Model:
+    """A trainable model over a network, that takes features or pictures."""
+    side = network.options["image_size"]
+    name, shape = ("features", network.features) if features else ("image", (side, side, 3))
+    inputs = {
+        name: keras.Input(shape, name=name, dtype="float32" if features else "uint8"),
+        "captions": keras.Input((captions, longest + 1), dtype="int32", name="captions"),
+    }
+    return keras.Model(inputs, network(inputs), name="captioning")
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class WordLoss(keras.losses.Loss):
+    """−log p of every word; the mean over the words that weigh anything.
+
+    Shapes: y_true (batch, captions, longest), y_pred the logits (batch, captions, longest, vocabulary).
+    """
+
+    def __init__(self, label_smoothing=0.0, name="word_loss", reduction="mean_with_sample_weight", **kwargs):
+        super().__init__(name=name, reduction=reduction, **kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_pred):
+        return sequence_loss(y_pred, y_true, reduction=None, label_smoothing=self.label_smoothing)
+
+    def get_config(self):
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+def loss(model: keras.Model, config, codec: Codec) -> keras.losses.Loss:
+    """What training minimises."""
+    return WordLoss(config.label_smoothing)
+
+
+def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
+    """`encode`, once a picture, and `step`, once a word."""
+    network = model.get_layer("network")
+    o, places = network.options, network.features[0]
+    states = [f"state_{i}" for i in range(network.state_count)]
+    memory = {"values": o["memory_units"], "keys": o["attention_units"]} if network.attends else {}
+    seen = {name: f"(batch, {places}, {size}) input `memory_{name}` of every step" for name, size in memory.items()}
+    seen |= {f"first_{i}": f"(batch, {o['units']}) `{state}` of the first step" for i, state in enumerate(states)}
+    image = Spec("image", (None, codec.image_size, codec.image_size, 3))
+    inputs = [Spec("tokens", (None,), "int32"), *(Spec(state, (None, o["units"])) for state in states)]
+    inputs += [Spec(f"memory_{name}", (None, places, size)) for name, size in memory.items()]
+    outputs = {"logits": f"(batch, {codec.size}) of the next word"}
+    outputs |= {f"next_{i}": f"(batch, {o['units']})" for i in range(len(states))}
+    if network.attends:
+        outputs["looks"] = f"(batch, {places}) weights of the places of the grid, rows from the top"
+    feeds = {f"next_{i}": state for i, state in enumerate(states)}
+    return [
+        Signature("encode", (image,), seen, {}, network.encode),
+        Signature("step", tuple(inputs), outputs, feeds, network.step),
+    ]

@@ -1,0 +1,192 @@
+"""The captioning network: a grid of features in, the distribution of every word out, looking where it needs to."""
+
+import keras
+from keras import ops
+
+from ...layers import AttentionCell, BahdanauAttention, GRUCell, LayerNormLSTMCell, LSTMCell, scheduled_sampling
+from ...layers.decoding import sampling_rate
+from .codec import START, UNKNOWN
+from .encoders import make_encoder
+
+CELLS = {"lstm": LSTMCell, "gru": GRUCell, "layernorm_lstm": LayerNormLSTMCell}
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class Captioner(keras.layers.Layer):
+    """Sentences about pictures: an encoder's grid of features, and a recurrent decoder that looks at it.
+
+        m_i = relu(W [f_i; x_i; y_i] + b)                      the memory: features f of place i, and where i lies
+        s_0 = tanh(S mean m)                                   every state of the cell
+        c_t = σ(g · h_{t−1}) attention(h_{t−1}, m)             gated soft attention
+        h_t = cell([e(w_{t−1}); c_t], s_{t−1})
+        p(w_t) = softmax(V dropout(tanh(L [h_t; c_t]) + e(w_{t−1})) + b)
+
+    Without attention (NIC) there is no c: the picture is seen in s_0 alone.
+
+    Args:
+        encoder, image_size: see `encoders.make_encoder`. pool: as of `Config`.
+        vocabulary: number of tokens. attention, attention_units, memory_units, cell, units, embedding, dropout,
+        word_dropout, coverage, scheduled_sampling, sampling_steps: as of `Config`.
+
+    Shapes: a dict of `image` (batch, side, side, 3) with values 0 to 255, or `features` (batch, places, features), and
+        `captions` (batch, captions, longest + 1) of tokens; to logits (batch, captions, longest, vocabulary).
+    Reference: Xu et al. 2015, Show, attend and tell (arXiv:1502.03044); Vinyals et al. 2015 (arXiv:1411.4555).
+    """
+
+    def __init__(
+        self, encoder, image_size, vocabulary, pool=1, attention=True, attention_units=64, memory_units=96, cell="lstm",
+        units=128, embedding=64, dropout=0.0, word_dropout=0.0, coverage=0.0, scheduled_sampling=0.0,
+        sampling_steps=1000, **kwargs,
+    ):  # fmt: skip
+        super().__init__(**kwargs)
+        self.options = {
+            "encoder": encoder, "image_size": image_size, "vocabulary": vocabulary, "pool": pool,
+            "attention": attention, "attention_units": attention_units, "memory_units": memory_units, "cell": cell,
+            "units": units, "embedding": embedding, "dropout": dropout, "word_dropout": word_dropout,
+            "coverage": coverage, "scheduled_sampling": scheduled_sampling, "sampling_steps": sampling_steps,
+        }  # fmt: skip
+        self.encoder = make_encoder(encoder, image_size)
+        side, features = self.encoder.output_shape[1] // pool, self.encoder.output_shape[3]
+        self.grid, self.pool, self.vocabulary, self.attends = (side, side), pool, vocabulary, attention
+        self.features = (side * side, features)
+        self.word_dropout, self.coverage = word_dropout, coverage
+        self.drop_rate, self.sampling_steps = scheduled_sampling, sampling_steps
+        self.memory = keras.layers.Dense(memory_units, activation="relu", name="memory")
+        inner = CELLS[cell](units)
+        self.state_count = len(inner.state_size)
+        self.first = keras.layers.Dense(units * self.state_count, activation="tanh", name="first")
+        if attention:
+            looking = BahdanauAttention(attention_units)
+            self.cell = AttentionCell(inner, looking, attend_first=True, gated=True, memory_size=memory_units)
+        else:
+            self.cell = inner
+        self.words = keras.layers.Embedding(vocabulary, embedding, name="words")
+        self.mixed = keras.layers.Dense(embedding, activation="tanh", name="mixed")
+        self.logits = keras.layers.Dense(vocabulary, name="logits")
+        self.drop = keras.layers.Dropout(dropout)
+        self.seeds = keras.random.SeedGenerator()
+
+    def build(self, shapes):
+        o = self.options
+        self.memory.build((None, None, self.features[1] + 2))
+        self.first.build((None, o["memory_units"]))
+        self.words.build(None)
+        if self.attends:
+            self.cell.get_initial_state(memory=keras.KerasTensor((1, 1, o["memory_units"])))
+        self.cell.build((None, o["embedding"]))
+        self.cell.built = True
+        self.mixed.build((None, o["units"] + (o["memory_units"] if self.attends else 0)))
+        self.logits.build((None, o["embedding"]))
+        self.steps = self.add_weight((), "zeros", "float32", trainable=False, name="steps")
+        self.built = True
+
+    def see(self, image, training=False):
+        """The features (batch, places, features) of pictures (batch, side, side, 3) with values 0 to 255."""
+        grid = self.encoder(image, training=training and self.encoder.trainable)
+        if self.pool > 1:
+            grid = ops.average_pool(grid, self.pool, padding="valid")
+        return ops.reshape(grid, (-1, *self.features))
+
+    def remember(self, features, training=False):
+        """The memory (batch, places, memory units) of features, and the first states of the cell."""
+        places = ops.broadcast_to(self._places(), (*ops.shape(features)[:2], 2))
+        features = self.drop(features, training=training)
+        memory = self.memory(ops.concatenate([features, ops.cast(places, features.dtype)], axis=-1))
+        first = self.first(ops.mean(memory, axis=1))
+        return memory, ops.split(first, self.state_count, axis=-1)
+
+    def _places(self):
+        """(1, places, 2) where each place lies, −1 to 1."""
+        height, width = self.grid
+        y, x = (ops.linspace(-1.0, 1.0, n) if n > 1 else ops.zeros((1,)) for n in (height, width))
+        grid = ops.meshgrid(x, y)
+        return ops.expand_dims(ops.reshape(ops.stack(grid, axis=-1), (-1, 2)), 0)
+
+    def start(self, memory, first, keys=None):
+        """The states before the first word."""
+        if not self.attends:
+            return list(first)
+        if keys is None:
+            return self.cell.get_initial_state(memory=memory, cell_state=list(first))
+        ones = ops.ones_like(memory[..., 0])
+        return [list(first), first[0], ones, memory, keys, ones]
+
+    def advance(self, tokens, states, training=False):
+        """One word in: the logits of the next, the states after it."""
+        embedded = self.drop(self.words(tokens), training=training)
+        output, states = self.cell.step(embedded, states)
+        return self.score(output, embedded, training), states
+
+    def score(self, output, embedded, training=False):
+        return self.logits(self.drop(self.mixed(output) + embedded, training=training))
+
+    def call(self, inputs, training=False):
+        features = inputs["features"] if "features" in inputs else self.see(inputs["image"], training)
+        captions = inputs["captions"]
+        group, longest = captions.shape[1], captions.shape[2] - 1
+        memory, first = self.remember(features, training)
+        memory, *first = (ops.repeat(x, group, axis=0) if group > 1 else x for x in (memory, *first))
+        tokens = ops.reshape(captions, (-1, longest + 1))
+        states = self.start(memory, first)
+        if training and self.drop_rate:
+            logits = self._sampled(tokens, states)
+        else:
+            logits = self._forced(tokens, states, training)
+        return ops.reshape(logits, (-1, group, longest, self.vocabulary))
+
+    def _forced(self, tokens, states, training):
+        """Logits (rows, longest, vocabulary) with the true words fed in."""
+        fed = tokens[:, :-1]
+        if training and self.word_dropout:
+            lost = keras.random.uniform(ops.shape(fed), seed=self.seeds) < self.word_dropout
+            fed = ops.where(ops.logical_and(lost, fed > UNKNOWN), UNKNOWN, fed)
+        embedded = self.drop(self.words(fed), training=training)
+        outputs, looks = [], []
+        for place in range(fed.shape[1]):
+            output, states = self.cell.step(embedded[:, place], states)
+            outputs.append(output)
+            if self.attends and self.coverage and training:
+                looks.append(self.cell.alignment(states))
+        if looks:
+            real = ops.cast(tokens[:, 1:] > 0, self.compute_dtype)
+            self._add_coverage(ops.stack(looks, axis=1), real)
+        return self.score(ops.stack(outputs, axis=1), embedded, training)
+
+    def _add_coverage(self, looks, real):
+        """λ mean Σ_i (n/k − Σ_t a_ti)²: the looks of n words spread evenly over k places; a row without words is 0."""
+        seen = ops.sum(looks * real[..., None], axis=1)
+        even = ops.sum(real, axis=1, keepdims=True) / seen.shape[1]
+        self.add_loss(self.coverage * ops.mean(ops.sum(ops.square(even - seen), axis=1)))
+
+    def _sampled(self, tokens, states):
+        """As `_forced`, with a growing share of the model's own words fed in."""
+        self.steps.assign_add(1.0)
+        rate = self.drop_rate * sampling_rate(self.steps, "linear", self.sampling_steps)
+        step = lambda fed, states: self.advance(fed, states, True)  # noqa: E731
+        start = ops.full_like(tokens[:, 0], START)
+        targets = tokens[:, 1:]
+        return scheduled_sampling(step, states, start, targets, targets > 0, rate=rate, seed=self.seeds)[0]
+
+    def encode(self, inputs):
+        """The signature `encode`: a picture to the states before the first word, and what attention reads."""
+        memory, first = self.remember(self.see(inputs["image"]))
+        found = {f"first_{i}": state for i, state in enumerate(first)}
+        if self.attends:
+            return {"values": memory, "keys": self.cell.attention.keys(memory), **found}
+        return found
+
+    def step(self, inputs):
+        """The signature `step`: a word and the states in; logits, the next states and where it looked out."""
+        first = [inputs[f"state_{i}"] for i in range(self.state_count)]
+        states = self.start(inputs.get("memory_values"), first, inputs.get("memory_keys"))
+        logits, states = self.advance(inputs["tokens"], states)
+        inner = states[0] if self.attends else states
+        found = {"logits": logits, **{f"next_{i}": state for i, state in enumerate(inner)}}
+        return {**found, "looks": self.cell.alignment(states)} if self.attends else found
+
+    def compute_output_spec(self, inputs, training=False):
+        batch, group, longest = inputs["captions"].shape
+        return keras.KerasTensor((batch, group, longest - 1, self.vocabulary), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
