@@ -11,7 +11,9 @@ class Source:
     """Rows to learn from: how many there are, and how to gather some of them.
 
     `gather(indices) -> (inputs, targets)` or `(inputs, targets, weights)`, arrays or dicts of arrays, rows first.
+    `sizes() -> (count,)` gives the length of each row where lengths differ: rows of like length then share a batch.
     """
 
     count: int
     gather: Callable[[np.ndarray], tuple]
+    sizes: Callable[[], np.ndarray] | None = None
