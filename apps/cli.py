@@ -16,7 +16,7 @@ from .core.engines import ENGINES
 from .core.errors import ElmanError, UsageError
 from .core.files import read_json
 
-APPS = ("forecasting", "music", "captioning")
+APPS = ("forecasting", "music", "captioning", "handwriting")
 EngineName = Literal[tuple(ENGINES)]
 _Help = tyro.conf.arg
 _OUT_RUN = _Help(help="Run directory to write (default: runs/APP/DATE-TIME).")

@@ -22,6 +22,8 @@ _TRAIN = {
     "rich",
     "scipy",
     "music21",
+    "HersheyFonts",
+    "jiwer",
 }
 
 

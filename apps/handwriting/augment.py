@@ -1,0 +1,33 @@
+"""Ink as the same hand might have written it another time: a small affine map, a smooth field, a tremor. NumPy only."""
+
+import dataclasses
+
+import numpy as np
+
+from .ink import Ink
+
+
+def vary(ink: Ink, rng: np.random.Generator, strength: float = 1.0) -> Ink:
+    """Another ink of the same text.
+
+    Args:
+        strength: 1 turns by about 5°, shears and stretches by about 10 %, and bends by a twentieth of the height.
+    """
+    points = np.concatenate([stroke[:, :2] for stroke in ink.strokes])
+    height = max(np.ptp(points[:, 1]), 0.2 * np.ptp(points[:, 0]), 1e-9)
+    at = (points - points.mean(0)) / height
+    turn, shear = 0.08 * strength * rng.normal(), 0.12 * strength * rng.normal()
+    turn *= min(1.0, 3.0 / max(np.ptp(at[:, 0]), 1e-9))  # a long line turns less
+    stretch = np.exp(0.1 * strength * rng.normal(size=2))
+    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    moved = (at * stretch) @ matrix.T
+    moved[:, 0] += shear * moved[:, 1]
+    waves = rng.normal(0, 4.0, (3, 2, 2)) * np.array([0.4, 1.0, 2.0])[:, None, None]
+    field = np.sin(np.einsum("nd,kde->nke", at, waves) + rng.uniform(0, 2 * np.pi, (3, 2)))
+    moved += strength * 0.05 * np.einsum("nke,k->ne", field, [1.0, 0.5, 0.25])
+    moved += strength * 0.004 * rng.normal(size=moved.shape)
+    cuts = np.cumsum([len(stroke) for stroke in ink.strokes])[:-1]
+    pieces = np.split(moved * height, cuts)
+    times = [stroke[:, 2:] for stroke in ink.strokes]
+    strokes = tuple(np.concatenate([p, t], 1) for p, t in zip(pieces, times, strict=True))
+    return dataclasses.replace(ink, strokes=strokes)

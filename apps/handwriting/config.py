@@ -1,0 +1,135 @@
+"""What a reader of handwriting is: its data, its features, its network, its training; and the presets."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from ..core.config import Preset, TrainingConfig, require, require_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """Configuration of a reader of handwriting."""
+
+    data: str = "generated"
+    """`generated` (written here, no download), or a path: InkML, an IAM-OnDB folder, JSON or CSV strokes, pendigits,
+    Omniglot's zip of strokes; for offline models a folder of line images with texts."""
+    model: Literal["online", "streaming", "offline", "classifier"] = "online"
+    """online: bidirectional, reads a whole line; streaming: reads on after every stroke; offline: reads images;
+    classifier: names a single drawing."""
+    text: str = ""
+    """A UTF-8 text file whose words the generator writes; the manual that Python brings where none is given."""
+    lines: int = 20000
+    """Lines that the generator writes for training."""
+    lines_per_epoch: int = 0
+    """Lines of an epoch; 0 for all."""
+    length: int = 40
+    """Characters of a generated line at most (about)."""
+    split: tuple[float, ...] = (0.8, 0.1, 0.1)
+    """Shares of the writers (or lines, where no writer is named) for training, validation and test, where the data do
+    not say."""
+
+    spacing: float = 0.2
+    """Distance between the points that a stroke is made into, in heights of an x."""
+    stack: int = 4
+    """Points in a frame, the step of the network."""
+    copies: int = 1
+    """Times that each line of real ink comes in training, all but the first varied."""
+    vary: float = 1.0
+    """How much copies are bent, turned and stretched."""
+    zoom: float = 0.12
+    """Training lines are enlarged or reduced by up to this share."""
+
+    units: int = 128
+    """Hidden units of a layer and direction."""
+    layers: int = 3
+    """Recurrent layers."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """The recurrent cell."""
+    dropout: float = 0.1
+    """Share of a layer's outputs dropped in training."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("lines", "length", "units", "layers", "stack", "copies"):
+            require_least(self, name, 1)
+        for name in ("lines_per_epoch", "vary"):
+            require_least(self, name, 0)
+        require(0.02 <= self.spacing <= 1, f"--spacing: expected 0.02 to 1 heights of an x, received {self.spacing}")
+        for name in ("dropout", "zoom"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"--{name}: expected a share in [0, 1), received {value}")
+        shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
+        require(shares, f"--split: expected three shares that add up to 1 at most, received {self.split}")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What `predict` takes beside input and output."""
+
+    beam: int = 1
+    """Readings kept side by side; 1 takes the best path, 10 to 50 search for the most probable text."""
+    n_best: int = 1
+    """Readings to give of each line (with --beam)."""
+    language_model: str = ""
+    """A UTF-8 text file (a text a line) that a character language model is counted from, or a saved one (.npz)."""
+    lm_weight: float = 0.6
+    """How much the language model counts."""
+    bonus: float = 0.6
+    """Added to the score for every character where there is a language model, which likes short texts."""
+    lexicon: str = ""
+    """A UTF-8 file of words; a word outside it costs --unknown."""
+    unknown: float = -8.0
+    """What a word outside the lexicon adds to the score."""
+    pattern: str = ""
+    r"""A regular expression that the whole text must match: "[A-Z]{2}\d{4}"."""
+    hotwords: tuple[str, ...] = ()
+    """Words to favour: names, product codes."""
+    sure: float | None = None
+    """Readings below this confidence are marked "not sure"; the model's calibrated threshold where not given."""
+
+
+_QUICK = Config(
+    lines=6000,
+    units=96,
+    layers=2,
+    length=24,
+    batch_size=16,
+    learning_rate=3e-3,
+    schedule="cosine",
+    warmup_steps=50,
+    epochs=4,
+    patience=0,
+)
+_ONLINE = dataclasses.replace(
+    _QUICK, lines=20000, layers=3, length=40, batch_size=32, lines_per_epoch=5000, epochs=12, warmup_steps=100
+)
+_PENDIGITS = Config(
+    model="classifier",
+    data="pendigits",
+    copies=6,
+    spacing=0.1,
+    stack=3,
+    zoom=0.0,
+    units=96,
+    layers=2,
+    dropout=0.3,
+    batch_size=64,
+    learning_rate=3e-3,
+    schedule="cosine",
+    warmup_steps=100,
+    weight_decay=1e-4,
+    average=0.99,
+    epochs=12,
+    patience=0,
+)
+_OMNIGLOT = dataclasses.replace(
+    _PENDIGITS, data="strokes_background_small1.zip", copies=16, vary=1.5, units=128, dropout=0.4, epochs=16
+)
+PRESETS = {
+    "quick": Preset("Pen strokes to text, generated writing: under five minutes.", _QUICK),
+    "online": Preset("Pen strokes to text: three bidirectional LSTM layers.", _ONLINE),
+    "pendigits": Preset("UCI pen digits (--data FOLDER with pendigits.tra and .tes).", _PENDIGITS),
+    "omniglot": Preset("Omniglot's zip of strokes (--data), drawers 17 to 20 held out.", _OMNIGLOT),
+}
+DEFAULT = "quick"

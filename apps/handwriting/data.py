@@ -1,0 +1,218 @@
+"""Where lines come from, how they are split, and the rows that training draws from them."""
+
+import hashlib
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import DataError
+from ..core.source import Source
+from . import generated, reading
+from .augment import vary
+from .codec import Codec
+from .ink import Ink
+
+SHOWN = 5  # skipped files that are named one by one
+_ROUND = 64  # batches are padded to a multiple of so many frames, so that few shapes are compiled
+_LEAST = 3  # lines, or writers, that can be split three ways
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line, encoded: frames (frames, features), classes (characters,), and where each frame begins in its ink."""
+
+    frames: np.ndarray
+    classes: np.ndarray
+    ink: Ink | None = None
+    places: np.ndarray | None = None
+
+
+class Lines:
+    """Lines that are made when they are first asked for."""
+
+    def __init__(self, make: Callable[[], list[Line]]):
+        self._make = make
+
+    @cached_property
+    def rows(self) -> list[Line]:
+        return self._make()
+
+    def source(self, count: int) -> Source:
+        def gather(indices):
+            return collate([self.rows[i] for i in indices])
+
+        return Source(count, gather, lambda: np.array([len(line.frames) for line in self.rows]))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Lines, encoded and split: `parts` has `Lines` for each of train, validation and test."""
+
+    config: object
+    codec: Codec
+    parts: dict[str, Lines]
+    sizes: dict[str, int]
+    train: Source
+    validation: Source
+    rows_per_epoch: int
+    warnings: tuple[str, ...]
+    description: str
+    license: str
+
+
+def collate(lines: list[Line]) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (rows, frames, features) and classes (rows, characters), filled up with zeros."""
+    longest = -(-max(len(line.frames) for line in lines) // _ROUND) * _ROUND
+    letters = max(len(line.classes) for line in lines)
+    if letters > 1:  # as few shapes as of frames: a character takes about four
+        letters = longest // 3 if letters <= longest // 3 else longest
+    frames = np.zeros((len(lines), longest, lines[0].frames.shape[1]), np.float32)
+    classes = np.zeros((len(lines), letters), np.int32)
+    for row, line in enumerate(lines):
+        frames[row, : len(line.frames)] = line.frames
+        classes[row, : len(line.classes)] = line.classes
+    return frames, classes
+
+
+def load(config, codec: Codec | None = None) -> Data:
+    """Reads and checks `config.data`, splits it, and fits a codec on it; generated lines are written when needed.
+
+    With a `codec`, the data may be others than those of training: the test part is then what the data call so, and
+    where they do not say, every line that neither training nor validation saw.
+    """
+    if config.data == generated.NAME and not Path(config.data).exists():
+        return _generated(config, codec)
+    inks, skipped = reading.read(Path(config.data))
+    inks = [_composed(ink) for ink in inks]
+    groups = split(inks, config)
+    training = codec is None
+    if training:
+        groups = {name: [ink for ink in group if ink.text] for name, group in groups.items()}
+        _require(config, groups, skipped)
+        codec = fit_codec(config, groups)
+    elif not any(ink.split for ink in inks) and not set(codec.seen) & {digest(ink) for ink in inks}:
+        groups = {"train": [], "validation": [], "test": inks}
+    return _encoded(config, codec, groups, skipped)
+
+
+def _generated(config, codec: Codec | None) -> Data:
+    codec = codec or generated.codec(config)
+    counts = {"train": config.lines, "validation": generated.HELD_OUT, "test": generated.HELD_OUT}
+    made = {name: Lines(lambda name=name: _write(config, codec, name, counts[name])) for name in PARTS}
+    description = f"generated lines of up to {config.length} characters"
+    return _data(config, codec, made, counts, (), description, "none: the lines are written by this program")
+
+
+def _write(config, codec: Codec, split: str, count: int) -> list[Line]:
+    rng = np.random.default_rng((config.seed, 7))
+    found = []
+    for ink in generated.write(config, codec, split, count):
+        found.append(encode(codec, ink, 1 + config.zoom * rng.uniform(-1, 1) if split == "train" else 1.0))
+    return found if split != "train" else [Line(line.frames, line.classes) for line in found]
+
+
+def encode(codec: Codec, ink: Ink, zoom: float = 1.0, labelled: bool = True) -> Line:
+    """The line as the codec has it; `labelled` refuses characters that the codec does not know."""
+    frames, places = codec.encode_traced(ink, zoom)
+    classes = codec.classes(ink.text or "", ink.name) if labelled else np.zeros(0, np.int32)
+    return Line(frames.astype(np.float16), classes, ink, places)
+
+
+def _composed(ink: Ink) -> Ink:
+    """Text in Unicode's composed form: é is one character, however it was typed."""
+    if ink.text is None or ink.text.isascii():
+        return ink
+    return Ink(ink.strokes, unicodedata.normalize("NFC", ink.text), ink.name, ink.writer, ink.split)
+
+
+def split(inks: list[Ink], config) -> dict[str, list[Ink]]:
+    """As the data say; what they leave open by writers, or by lines, in an order that no seed changes."""
+    groups = {name: [ink for ink in inks if ink.split == name] for name in PARTS}
+    rest = [ink for ink in inks if not ink.split]
+    missing = [i for i, name in enumerate(PARTS) if not groups[name]]
+    if not rest or not missing:
+        return groups
+    writers = sorted({ink.writer for ink in rest})
+    by_writer = len(writers) >= _LEAST
+    units = writers if by_writer else list(range(len(rest)))
+    order = np.random.default_rng(0).permutation(len(units))
+    shares = np.array([config.split[i] for i in missing])
+    edges = np.rint(np.cumsum(shares / shares.sum()) * len(units)).astype(int)[:-1]
+    if len(units) >= len(missing):  # each part gets one at least
+        edges = np.clip(edges, np.arange(1, len(missing)), len(units) - np.arange(len(missing) - 1, 0, -1))
+    for i, chosen in zip(missing, np.split(order, edges), strict=True):
+        mine = {units[j] for j in chosen}
+        groups[PARTS[i]] = [k for n, k in enumerate(rest) if (k.writer if by_writer else n) in mine]
+    return groups
+
+
+def fit_codec(config, groups: dict[str, list[Ink]]) -> Codec:
+    """The alphabet of all lines, or for single drawings the labels in order; the geometry of the configuration."""
+    if config.model == "classifier":
+        labels = sorted({ink.text for group in groups.values() for ink in group})
+        codec = Codec(tuple(labels), "symbol", config.spacing, config.stack)
+    else:
+        letters = sorted({letter for group in groups.values() for ink in group for letter in ink.text})
+        codec = Codec(tuple(letters), "strokes", config.spacing, config.stack, config.model == "streaming")
+    return codec.remember(digest(ink) for name in PARTS[:2] for ink in groups[name])
+
+
+def _require(config, groups: dict[str, list[Ink]], skipped: list[str]) -> None:
+    for name, group in groups.items():
+        if not group:
+            raise DataError(
+                f"{config.data}: no line with a text for {name}, out of {sum(map(len, groups.values()))} with "
+                f"one; give more lines or change --split{'; skipped: ' + skipped[0] if skipped else ''}"
+            )
+
+
+def _encoded(config, codec: Codec, groups: dict[str, list[Ink]], skipped: list[str]) -> Data:
+    copies = max(config.copies, 1)
+
+    def train() -> list[Line]:
+        rng = np.random.default_rng((config.seed, 7))
+        found = [encode(codec, ink) for ink in groups["train"]]
+        for _ in range(copies - 1):
+            found += [encode(codec, vary(ink, rng, config.vary)) for ink in groups["train"]]
+        return found
+
+    def held_out(name: str) -> Callable[[], list[Line]]:
+        return lambda: [encode(codec, ink, labelled=name != "test") for ink in groups[name]]
+
+    parts = {"train": Lines(train), "validation": Lines(held_out("validation")), "test": Lines(held_out("test"))}
+    sizes = {name: len(group) for name, group in groups.items()}
+    writers = len({ink.writer for group in groups.values() for ink in group if ink.writer})
+    described = f"{Path(config.data).name}: {sum(sizes.values()):,} {'drawings' if codec.kind == 'symbol' else 'lines'}"
+    if writers:
+        described += f" of {writers} writers"
+    warnings = (*skipped[:SHOWN], *([f"… and {len(skipped) - SHOWN} more skipped"] if len(skipped) > SHOWN else []))
+    counts = {**sizes, "train": sizes["train"] * copies}
+    return _data(config, codec, parts, counts, warnings, described, "that of the data", sizes)
+
+
+def _data(config, codec, parts, counts, warnings, description, license, sizes=None) -> Data:
+    return Data(
+        config,
+        codec,
+        parts,
+        sizes or counts,
+        parts["train"].source(counts["train"]),
+        parts["validation"].source(counts["validation"]),
+        config.lines_per_epoch,
+        warnings,
+        description,
+        license,
+    )
+
+
+def digest(ink: Ink) -> str:
+    """A short name for the strokes of an ink."""
+    found = hashlib.sha256()
+    for stroke in ink.strokes:
+        found.update(np.ascontiguousarray(stroke[:, :2]).tobytes() + b"|")
+    return found.hexdigest()[:12]

@@ -1,0 +1,70 @@
+"""The models of handwriting in Keras, their loss, and the signatures that they export."""
+
+import keras
+from keras import ops
+
+from ..core.signature import Signature, Spec
+from .codec import BLANK, Codec
+from .network import LineReader, SymbolReader
+
+
+def build(config, codec: Codec) -> keras.Model:
+    """The model of a configuration: frames in, logits out."""
+    frames = keras.Input((None, codec.features), name="frames")
+    size = {"cell": config.cell, "units": config.units, "layers": config.layers, "dropout": config.dropout}
+    if codec.kind == "symbol":
+        reader = SymbolReader(len(codec.alphabet), **size, name="reader")
+    else:
+        reader = LineReader(len(codec.alphabet) + 1, **size, bidirectional=not codec.causal, name="reader")
+    return keras.Model(frames, reader(frames), name=config.model)
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class CTCLoss(keras.losses.Loss):
+    """−log p(text) of connectionist temporal classification, in nats a character.
+
+    Shapes: y_true (batch, characters) of classes, 0 after the end; y_pred (batch, frames, classes) of logits, of which
+    padded frames say blank.
+
+    Reference: Graves et al. 2006.
+    """
+
+    def call(self, y_true, y_pred):
+        y_true = ops.cast(y_true, "int32")
+        characters = ops.sum(ops.cast(y_true != BLANK, "int32"), axis=-1)
+        frames = ops.full_like(characters, 0) + ops.shape(y_pred)[1]
+        nats = ops.ctc_loss(y_true, y_pred, characters, frames, mask_index=BLANK)
+        return nats / ops.cast(ops.maximum(characters, 1), nats.dtype)
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class SymbolLoss(keras.losses.Loss):
+    """−log p(symbol), in nats. Shapes: y_true (batch, 1) of classes from 1, y_pred (batch, symbols) of logits."""
+
+    def call(self, y_true, y_pred):
+        one_hot = ops.one_hot(ops.cast(y_true[:, 0], "int32") - 1, y_pred.shape[-1])
+        return -ops.sum(one_hot * ops.log_softmax(y_pred, axis=-1), axis=-1)
+
+
+def loss(model: keras.Model, config, codec: Codec) -> keras.losses.Loss:
+    """What training minimises."""
+    return SymbolLoss(name="symbol") if codec.kind == "symbol" else CTCLoss(name="ctc")
+
+
+def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
+    """`recognise`, a whole line; of a streaming model also `step`, one frame; of single drawings `classify`."""
+    reader = model.get_layer("reader")
+    classes = len(codec.alphabet) + 1
+    frames = Spec("frames", (None, None, codec.features))
+    if codec.kind == "symbol":
+        told = {"probabilities": f"(batch, {len(codec.alphabet)}) of the codec's alphabet"}
+        return [Signature("classify", (frames,), told, {}, reader.classify, fixed_batch=True)]
+    told = {"log_probs": f"(batch, frames, {classes}); class 0 is the blank"}
+    found = [Signature("recognise", (frames,), told, {}, reader.recognise, fixed_batch=True)]
+    if config.model == "streaming":
+        states = [Spec(n, (None, s)) for n, s in zip(reader.state_names(), reader.stack.state_sizes(), strict=True)]
+        outputs = {"log_probs": f"(batch, {classes})", **{f"next_{s.name}": f"(batch, {s.shape[1]})" for s in states}}
+        feeds = {f"next_{s.name}": s.name for s in states}
+        frame = Spec("frame", (None, codec.features))
+        found.append(Signature("step", (frame, *states), outputs, feeds, reader.step))
+    return found
