@@ -8,7 +8,7 @@ from .cells import Cell, StackedCells
 from .cells.base import check_units
 from .kernels.native import native_mode, native_scan
 
-_PARALLEL_FROM = 16  # steps, from which a cell's parallel form is the faster
+_PARALLEL_FROM = 32  # steps, from which a cell's parallel form is the faster
 
 
 @keras.saving.register_keras_serializable(package="elman")

@@ -12,6 +12,7 @@ APP = App(
     default=DEFAULT,
     example_name="example.png",
     output_name="captions.json",
+    output_suffixes=(".json", ".csv", ".txt", ".png"),
     predict_options=PredictOptions,
 )
 

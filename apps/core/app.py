@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 
 from .config import Preset, did_you_mean
@@ -28,6 +28,19 @@ _TRAIN = {
 
 
 @dataclass(frozen=True)
+class Verb:
+    """A verb of one application alone, `elman APP NAME RUN [OPTIONS]`.
+
+    The application's module of that name has a function of that name: `NAME(app, path, options, *, out, overwrite,
+    quiet) -> str`, which returns what to print.
+    """
+
+    summary: str
+    options: type
+    """A frozen dataclass of its options."""
+
+
+@dataclass(frozen=True)
 class App:
     """An application: names, configuration, and its stages by module name, imported when a verb needs them.
 
@@ -38,7 +51,8 @@ class App:
       training split (or the one given), `data.sizes` says how large each split is, `data.train` and `data.validation`
       are `source.Source`s.
     - `model`: `build(config, codec) -> keras.Model`, `loss(model, config, codec)`, and
-      `signatures(model, config, codec) -> list[Signature]`.
+      `signatures(model, config, codec) -> list[Signature]`. Where it is there, `refine(model, config, data, directory)`
+      goes on with the trained model before it is saved (another phase, another loss).
     - `evaluate`: `calibrate(engine, config, data) -> codec` (after training, on validation data),
       `evaluate(engine, config, data, ...) -> Evaluation`, `samples(config, data) -> {signature: [inputs]}` (real inputs
       for parity and quantisation) and `plots(evaluation, directory)`.
@@ -57,8 +71,12 @@ class App:
     """File name of the example input that every bundle carries."""
     output_name: str
     """Default file name of a prediction; its suffix is the format."""
+    output_suffixes: tuple[str, ...]
+    """The formats that `predict.write` knows; any other is refused before anything is computed."""
     predict_options: type
     """A frozen dataclass of what `predict` takes beside input and output."""
+    verbs: Mapping[str, Verb] = field(default_factory=dict)
+    """Verbs that this application alone has."""
 
     def stage(self, name: str) -> ModuleType:
         """The application's module `name`; a missing optional package is named with the extra that brings it."""

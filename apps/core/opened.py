@@ -24,6 +24,8 @@ class Opened:
 
     def predict(self, source: Path | str | None = None, out: Path | str | None = None, options=None):
         """Predicts from a file (the bundle's own example when None); writes `out` where given; returns the rows."""
+        if out is not None and Path(out).suffix not in self.app.output_suffixes:
+            raise UsageError(f"--out {out}: expected a file name that ends in {', '.join(self.app.output_suffixes)}")
         stage = self.app.stage("predict")
         source = self.example() if source is None else Path(source)
         if not source.exists():

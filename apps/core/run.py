@@ -44,6 +44,11 @@ class Run:
             raise ElmanError(f"{self.path}: no model.keras; was the training finished? go on with --resume")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
+    def discard_empty(self) -> None:
+        """Removes the directory where nothing but the configuration is in it."""
+        if [p.name for p in self.path.iterdir()] == ["config.json"]:
+            shutil.rmtree(self.path)
+
     def write_metrics(self, **values) -> None:
         """Adds to metrics.json."""
         path = self.path / "metrics.json"

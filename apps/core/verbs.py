@@ -45,18 +45,24 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
     keras.utils.set_random_seed(config.seed)
     model_stage = app.stage("model")
     model = model_stage.build(config, data.codec)
-    fitted = training.fit(
-        model,
-        config,
-        model_stage.loss(model, config, data.codec),
-        data.train,
-        data.validation,
-        run.path,
-        rows=data.rows_per_epoch,
-        resume=resume,
-        quiet=quiet,
-        on_epoch=on_epoch,
-    )
+    try:
+        fitted = training.fit(
+            model,
+            config,
+            model_stage.loss(model, config, data.codec),
+            data.train,
+            data.validation,
+            run.path,
+            rows=data.rows_per_epoch,
+            resume=resume,
+            quiet=quiet,
+            on_epoch=on_epoch,
+        )
+        if hasattr(model_stage, "refine"):
+            model_stage.refine(model, config, data, run.path, resume=resume, quiet=quiet)
+    except ElmanError:
+        run.discard_empty()  # nothing was learnt: the same --out may be tried again
+        raise
     with replacing(run.path / "model.keras") as path:
         model.save(path)
     write_json(run.path / "codec.json", data.codec.to_json())

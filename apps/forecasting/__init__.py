@@ -12,6 +12,7 @@ APP = App(
     default=DEFAULT,
     example_name="example.csv",
     output_name="forecast.csv",
+    output_suffixes=(".csv", ".json", ".png"),
     predict_options=PredictOptions,
 )
 

@@ -214,6 +214,12 @@ class Codec:
         ahead = (encoded.offset[series] + origins)[:, None] + np.arange(self.horizon)
         return encoded.values[ahead], encoded.observed[ahead]
 
+    @property
+    def floors(self) -> list[float]:
+        """The least scale of a window, by series, the typical one first for those that training has not seen: a
+        hundredth of the deviation in training, since a window in which nothing moves has no scale of its own."""
+        return [0.01 * value for value in (float(np.median(self.scale)), *self.scale)]
+
     def calibrate(self, quantiles: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Quantiles (rows, horizon, levels) shifted by the calibration, in units of each window's scale (rows,)."""
         if not self.offsets:

@@ -1,10 +1,11 @@
 """DeepAR: an autoregressive recurrent network whose output is the distribution of the next value."""
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from ...layers import GaussianHead, NegativeBinomialHead, Recurrent, StackedCells, StudentTHead
-from .segment import CELLS
+from .segment import CELLS, least_scale
 
 HEADS = {"student_t": StudentTHead, "gaussian": GaussianHead, "negative_binomial": NegativeBinomialHead}
 
@@ -26,6 +27,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         embedding, series: width of the series embedding, and how many series have one.
         centred: standardise by the mean and deviation of the look-back; otherwise m = 0 and s is the mean |y|, as
             counts want it.
+        floors: the least scale of a window by series, first that of unknown ones (`Codec.floors`).
 
     Shapes: a dict of y, observed (batch, lookback + horizon), series (batch,) and where the data have them since,
     future, static, to (batch, lookback − max(lags) + horizon, parameters + 2): the head's outputs, then m and s.
@@ -35,16 +37,17 @@ class AutoregressiveNetwork(keras.layers.Layer):
 
     def __init__(
         self, lookback, horizon, lags, units, layers=1, cell="lstm", dropout=0.0, distribution="student_t",
-        embedding=0, series=0, centred=True, **kwargs,
+        embedding=0, series=0, centred=True, floors=(1e-6,), **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
         self.options = {
             "lookback": lookback, "horizon": horizon, "lags": lags, "units": units, "layers": layers, "cell": cell,
             "dropout": dropout, "distribution": distribution, "embedding": embedding, "series": series,
-            "centred": centred,
+            "centred": centred, "floors": floors,
         }  # fmt: skip
         self.lookback, self.horizon, self.lags = lookback, horizon, tuple(lags)
         self.longest = max(self.lags)
+        self.floors = np.array(floors, "float32")
         self.cell = StackedCells([CELLS[cell](units) for _ in range(layers)])
         self.over_time = Recurrent(self.cell, return_sequences=True)
         self.dropout = keras.layers.Dropout(dropout)
@@ -62,7 +65,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         y, observed = inputs["y"], inputs["observed"]
-        loc, scale = self.scaling(y[:, : self.lookback], observed[:, : self.lookback])
+        loc, scale = self.scaling(y[:, : self.lookback], observed[:, : self.lookback], inputs["series"])
         first, steps = self.longest, self.lookback - self.longest + self.horizon
         lagged = [(y[:, first - lag : first - lag + steps] - loc) / scale for lag in self.lags]
         before = [observed[:, first - 1 : first - 1 + steps]]
@@ -99,15 +102,16 @@ class AutoregressiveNetwork(keras.layers.Layer):
     def state_names(self) -> list[str]:
         return [f"state_{i}" for i in range(len(tree.flatten(self.cell.state_size)))]
 
-    def scaling(self, y, observed):
+    def scaling(self, y, observed, series):
         """Location and scale of each window, (batch, 1) each; `predict.window_scaling` is the same in NumPy."""
         count = ops.maximum(ops.sum(observed, axis=1, keepdims=True), 1.0)
         size = ops.sum(ops.abs(y) * observed, axis=1, keepdims=True) / count
+        least = least_scale(self.floors, series, size)
         if not self.options["centred"]:
-            return ops.zeros_like(size), ops.where(size > 1e-6, size, ops.ones_like(size))
+            return ops.zeros_like(size), ops.maximum(ops.where(size > 1e-6, size, ops.ones_like(size)), least)
         loc = ops.sum(y * observed, axis=1, keepdims=True) / count
         scale = ops.sqrt(ops.sum(ops.square(y - loc) * observed, axis=1, keepdims=True) / count)
-        return loc, ops.maximum(scale, 1e-5 * size + 1e-6)
+        return loc, ops.maximum(scale, least)
 
     def constant(self, inputs, scale):
         """What does not change over a window: (batch, features)."""

@@ -37,6 +37,7 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
         centre=codec.levels.index(0.5) if quantiles else 0,
         season=season if seasonal else 0,
         tables=[codec.loc, codec.scale] if config.scaling == "series" else [(), ()],
+        floors=codec.floors,
         cell=config.cell,
         dropout=config.dropout,
         name="network",
@@ -56,6 +57,7 @@ def _deepar(config, codec: Codec) -> AutoregressiveNetwork:
         _embedding(config, codec),
         len(codec.ids),
         centred(config),
+        codec.floors,
         name="network",
     )
 

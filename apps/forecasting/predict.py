@@ -101,7 +101,8 @@ def _sampled(engine, config, codec, encoded, series, origins, options):
 def start_state(engine, config, codec: Codec, windows: dict) -> dict[str, np.ndarray]:
     """The state of a step model before the first step after the lags."""
     y = windows["y"]
-    loc, scale = window_scaling(y, windows["observed"], centred(config))
+    floors = np.array(codec.floors, np.float32)[windows["series"]]
+    loc, scale = window_scaling(y, windows["observed"], centred(config), floors)
     specs = {s.name: s.shape for s in engine.signatures["step"].inputs}
     first = max(codec.lags)
     zeros = {n: np.zeros((len(y), *shape[1:]), np.float32) for n, shape in specs.items() if n.startswith("state_")}
@@ -109,15 +110,16 @@ def start_state(engine, config, codec: Codec, windows: dict) -> dict[str, np.nda
     return {"window_loc": loc, "window_scale": scale, "history": history, **zeros}
 
 
-def window_scaling(y: np.ndarray, observed: np.ndarray, centre: bool) -> tuple[np.ndarray, np.ndarray]:
+def window_scaling(y, observed, centre: bool, floors) -> tuple[np.ndarray, np.ndarray]:
     """Location and scale of each window, (rows,) each: `AutoregressiveNetwork.scaling` in NumPy."""
     count = np.maximum(observed.sum(axis=1), 1)
     size = (np.abs(y) * observed).sum(axis=1) / count
+    least = np.maximum(floors, 1e-5 * size + 1e-6)
     if not centre:
-        return np.zeros_like(size), np.where(size > 1e-6, size, 1).astype(np.float32)
+        return np.zeros_like(size), np.maximum(np.where(size > 1e-6, size, 1), least).astype(np.float32)
     loc = (y * observed).sum(axis=1) / count
     scale = np.sqrt((np.square(y - loc[:, None]) * observed).sum(axis=1) / count)
-    return loc, np.maximum(scale, 1e-5 * size + 1e-6).astype(np.float32)
+    return loc, np.maximum(scale, least).astype(np.float32)
 
 
 def _advance(engine, codec, windows, state, t, value, observed):

@@ -9,6 +9,12 @@ from ...layers import GRUCell, LSTMCell, Recurrent
 CELLS = {"gru": GRUCell, "lstm": LSTMCell}
 
 
+def least_scale(floors, series, size):
+    """The least scale of each window, (batch, 1): its series' floor, and what float32 resolves of its size."""
+    known = ops.take(ops.convert_to_tensor(floors), ops.minimum(series, len(floors) - 1))[:, None]
+    return ops.maximum(known, 1e-5 * ops.abs(size) + 1e-6)
+
+
 @keras.saving.register_keras_serializable(package="elman")
 class SegmentNetwork(keras.layers.Layer):
     """Raw windows in; forecasts in the units of each window's own scale out, with that scale.
@@ -25,6 +31,7 @@ class SegmentNetwork(keras.layers.Layer):
         outputs: numbers per step, 1 or as many as there are quantile levels; `centre` is the median's place.
         season: 0 anchors at the last value, otherwise at the same step of the last season.
         tables: location and scale of each series; empty lists standardise by the window.
+        floors: the least scale of a window by series, first that of unknown ones (`Codec.floors`).
         cell, dropout: `gru` or `lstm`; the share of units dropped before V.
 
     Shapes: a dict of y, observed (batch, lookback), series (batch,), and where the data have them since, past, future,
@@ -45,6 +52,7 @@ class SegmentNetwork(keras.layers.Layer):
         centre=0,
         season=0,
         tables=((), ()),
+        floors=(1e-6,),
         cell="gru",
         dropout=0.0,
         **kwargs,
@@ -52,13 +60,14 @@ class SegmentNetwork(keras.layers.Layer):
         super().__init__(**kwargs)
         self.options = {
             "lookback": lookback, "horizon": horizon, "segment": segment, "units": units, "embedding": embedding,
-            "series": series, "outputs": outputs, "centre": centre, "season": season, "tables": tables, "cell": cell,
-            "dropout": dropout,
+            "series": series, "outputs": outputs, "centre": centre, "season": season, "tables": tables, "floors": floors,
+            "cell": cell, "dropout": dropout,
         }  # fmt: skip
         self.lookback, self.horizon, self.segment, self.season = lookback, horizon, segment, season
         self.outputs, self.centre, self.series = outputs, centre, series
         self.ahead = -(-horizon // segment)
         self.tables = [np.array([0.0, *t], "float32") for t in tables] if len(tables[0]) else None
+        self.floors = np.array(floors, "float32")
         self.cell = CELLS[cell](units)
         self.over_time = Recurrent(self.cell)
         self.unrolled = Recurrent(self.cell, unroll=True)
@@ -107,7 +116,7 @@ class SegmentNetwork(keras.layers.Layer):
         count = ops.maximum(ops.sum(observed, axis=1, keepdims=True), 1.0)
         loc = ops.sum(y * observed, axis=1, keepdims=True) / count
         scale = ops.sqrt(ops.sum(ops.square(y - loc) * observed, axis=1, keepdims=True) / count)
-        scale = ops.maximum(scale, 1e-5 * ops.abs(loc) + 1e-6)  # a constant window has none
+        scale = ops.maximum(scale, least_scale(self.floors, series, loc))
         if self.tables is not None:
             known = ops.cast(series > 0, y.dtype)[:, None]
             table_loc, table_scale = (ops.take(ops.convert_to_tensor(t), series)[:, None] for t in self.tables)

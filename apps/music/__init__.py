@@ -12,6 +12,7 @@ APP = App(
     default=DEFAULT,
     example_name="example.mid",
     output_name="tune.mid",
+    output_suffixes=(".mid", ".midi", ".wav", ".png", ".json"),
     predict_options=PredictOptions,
 )
 

@@ -77,5 +77,6 @@ APP = App(
     default="default",
     example_name="",
     output_name="",
+    output_suffixes=(),
     predict_options=Config,
 )

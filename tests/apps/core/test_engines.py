@@ -111,7 +111,12 @@ def tiny(tmp_path_factory):
     data = SimpleNamespace(samples=samples, license="none")
     known = stages()
     app = SimpleNamespace(
-        name="tiny", summary="Tiny.", stage=known.__getitem__, example_name="example.csv", output_name="out.csv"
+        name="tiny",
+        summary="Tiny.",
+        stage=known.__getitem__,
+        example_name="example.csv",
+        output_name="out.csv",
+        output_suffixes=(".csv",),
     )
     root = tmp_path_factory.mktemp("tiny")
     codec = SimpleNamespace(to_json=lambda: {"words": ["a"]})

@@ -123,6 +123,14 @@ def test_json_and_pictures(elman, co2_run, tmp_path):
     assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
     shown = elman("forecasting", "predict", co2_run / "bundle", "--example", "--out", tmp_path / "f.xlsx")
     assert (shown.status, (tmp_path / "f.xlsx").exists()) == (2, False)
+    assert "ends in .csv, .json, .png" in shown.err
+
+
+def test_a_training_that_never_had_a_loss_leaves_nothing(elman, tmp_path):
+    options = ["--windows-per-epoch", "320", "--learning-rate", "1e30", "--clip-norm", "0", "--quiet"]
+    shown = elman("forecasting", "train", "--out", tmp_path / "run", *options)
+    assert (shown.status, (tmp_path / "run").exists()) == (1, False)
+    assert "the loss became nan in epoch 1, step 2: lower the learning rate or clip" in shown.err
 
 
 def test_without_out_the_first_rows_are_shown(elman, co2_run):

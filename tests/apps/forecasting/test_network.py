@@ -91,7 +91,7 @@ def segment_by_hand(net, codec, setting, row):
         loc, scale = codec.loc[row["series"] - 1], codec.scale[row["series"] - 1]
     else:
         seen = y[there > 0]
-        loc, scale = seen.mean(), max(seen.std(), 1e-5 * abs(seen.mean()) + 1e-6)
+        loc, scale = seen.mean(), max(seen.std(), codec.floors[row["series"]])
     x = (y - loc) / scale
     lookback, horizon, size, season = codec.lookback, codec.horizon, net.segment, net.season
     anchor = np.array([x[lookback - season + h % season] if season else x[-1] for h in range(horizon)])
@@ -164,6 +164,21 @@ def test_the_segment_network_is_its_equations(monkeypatch, changes, options):
     for row in range(len(found)):
         one = {name: values[row] for name, values in windows.items()}
         np.testing.assert_allclose(found[row], segment_by_hand(layer, loaded.codec, setting, one), rtol=2e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize("model", ["segment", "deepar"])
+def test_a_window_in_which_nothing_moves_has_the_scale_of_a_hundredth_of_its_series(monkeypatch, model):
+    setting = Config(**(SEGMENT if model == "segment" else DEEPAR))
+    loaded = load(monkeypatch, setting)
+    layer, codec = build(setting, loaded.codec).get_layer("network"), loaded.codec
+    series = np.arange(len(codec.ids) + 1)
+    y, seen = np.full((len(series), codec.lookback), 7.0, "float32"), np.ones((len(series), codec.lookback), "float32")
+    arguments = (y, seen, series)
+    expected = 0.01 * np.array([np.median(codec.scale), *codec.scale])
+    np.testing.assert_allclose(np.array(layer.scaling(*arguments)[1])[:, 0], expected, rtol=1e-5)
+    if model == "deepar":
+        floors = np.array(codec.floors)[series]
+        np.testing.assert_allclose(predict.window_scaling(y, seen, True, floors)[1], expected, rtol=1e-5)
 
 
 def test_quantiles_of_a_segment_network_never_cross(monkeypatch):
