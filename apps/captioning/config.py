@@ -62,6 +62,9 @@ class Config(TrainingConfig):
     """Share of the features, of the embeddings and of the units before the output dropped."""
     word_dropout: float = 0.0
     """Share of the words fed in that are replaced by the unknown word, so that the picture counts for more."""
+    word_swap: float = 0.0
+    """Share of the words fed in that are replaced by the word at the same place of another caption: what follows a word
+    in the training captions then says less than the picture, and pairs of words that never met can be said."""
     label_smoothing: float = 0.0
     """Share of the target spread over all words."""
     coverage: float = 0.0
@@ -96,7 +99,7 @@ class Config(TrainingConfig):
         least |= {"coverage": 0, "rows": 0, "length_penalty": 0, "finetune_rate": 0, "self_critical_rate": 0}
         for name, value in least.items():
             require_least(self, name, value)
-        for name in ("dropout", "word_dropout", "label_smoothing", "scheduled_sampling"):
+        for name in ("dropout", "word_dropout", "word_swap", "label_smoothing", "scheduled_sampling"):
             value = getattr(self, name)
             require(0 <= value < 1, f"--{name.replace('_', '-')}: expected a share in [0, 1), received {value}")
         shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
@@ -136,16 +139,40 @@ _QUICK = Config(
     learning_rate=2e-3,
     schedule="cosine",
     warmup_steps=100,
-    word_dropout=0.1,
+    word_dropout=0.05,
+    word_swap=0.3,
     epochs=12,
     patience=0,
 )
 _SCENES = dataclasses.replace(
-    _QUICK, scenes=16000, epochs=18, units=160, word_dropout=0.2, held_out_scenes=1000, average=0.99
+    _QUICK, scenes=16000, rows=16000, epochs=30, units=160, held_out_scenes=1000, average=0.99
+)
+_FLICKR8K = Config(
+    data="flickr8k",
+    image_size=227,
+    encoder="squeezenet",
+    encoder_weights="squeezenet1.1_notop.h5",
+    frozen=True,
+    pool=2,
+    least_count=4,
+    longest=19,
+    captions=5,
+    batch_size=16,
+    memory_units=192,
+    attention_units=96,
+    units=192,
+    embedding=128,
+    dropout=0.5,
+    learning_rate=2e-3,
+    schedule="cosine",
+    warmup_steps=50,
+    epochs=20,
+    patience=5,
 )
 
 PRESETS = {
     "quick": Preset("Rendered scenes, small CNN and attention: under five minutes on two cores.", _QUICK),
     "scenes": Preset("Rendered scenes, trained until unseen combinations are described rightly.", _SCENES),
+    "flickr8k": Preset("Flickr8k (--data FOLDER) on features of SqueezeNet 1.1 (--encoder-weights FILE).", _FLICKR8K),
 }
 DEFAULT = "quick"

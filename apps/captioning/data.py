@@ -112,8 +112,8 @@ def load(config, codec: Codec | None = None) -> Data:
         config,
         codec,
         albums,
-        _source(config, codec, albums["train"]),
-        _source(config, codec, albums["validation"]),
+        source(config, codec, albums["train"]),
+        source(config, codec, albums["validation"]),
         config.rows,
         tuple(skipped[:SHOWN] + [f"… and {len(skipped) - SHOWN} more left out"] * (len(skipped) > SHOWN)),
         _describe(config, parts, skipped),
@@ -156,7 +156,7 @@ def digest(picture: Picture) -> str:
 def _split(pictures: list[Picture], config, codec: Codec | None) -> dict[str, list[Picture]]:
     """By what the data say; else by the shares of `config.split`, in an order that no seed changes.
 
-    Data that name a training part but no validation part give a share of the training part for it.
+    Data that name a training part but no validation part give the second share of the training part for it.
     """
     parts: dict[str, list[Picture]] = {name: [] for name in PARTS}
     named = any(p.file.split for p in pictures)
@@ -170,7 +170,7 @@ def _split(pictures: list[Picture], config, codec: Codec | None) -> dict[str, li
         for picture in order:
             parts[picture.file.split or "train"].append(picture)
         if not parts["validation"]:
-            count = max(1, round(len(parts["train"]) * config.split[1] / (config.split[0] + config.split[1])))
+            count = max(1, round(len(parts["train"]) * config.split[1]))
             parts["validation"], parts["train"] = parts["train"][:count], parts["train"][count:]
         return parts
     borders = np.rint(np.cumsum([0.0, *config.split]) * len(order)).astype(int)
@@ -199,7 +199,7 @@ def _fit_codec(config, parts) -> Codec:
     return codec
 
 
-def _source(config, codec: Codec, album: Album) -> Source:
+def source(config, codec: Codec, album: Album) -> Source:
     """Rows of a picture and `config.captions` of its captions; what a picture lacks of them weighs nothing."""
     group = config.captions
     rows = [(i, g) for i, p in enumerate(album.pictures) for g in range(0, len(p.captions), group)]

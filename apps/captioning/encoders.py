@@ -29,12 +29,21 @@ def make_encoder(name: str, side: int) -> keras.Model:
 
 
 def _small(x):
-    """Five 3 × 3 convolutions with batch normalisation; a place of the grid is 8 × 8 pixels."""
-    x = keras.layers.Rescaling(1 / 128.0, -1.0)(x)
-    for filters, stride in ((24, 2), (48, 2), (64, 1), (96, 2), (96, 1)):
-        x = keras.layers.Conv2D(filters, 3, stride, padding="same", use_bias=False)(x)
+    """3 × 3 convolutions with batch normalisation; a place of the grid is 8 × 8 pixels.
+
+    The last two are added to what comes in, and spread out (dilated): what a place holds, and what lies around it.
+    """
+
+    def layer(x, filters, stride=1, spread=1):
+        x = keras.layers.Conv2D(filters, 3, stride, padding="same", dilation_rate=spread, use_bias=False)(x)
         x = keras.layers.BatchNormalization(momentum=0.9)(x)
-        x = keras.layers.Activation("relu")(x)
+        return keras.layers.Activation("relu")(x)
+
+    x = keras.layers.Rescaling(1 / 128.0, -1.0)(x)
+    for filters, stride in ((24, 2), (48, 2), (64, 1), (96, 2)):
+        x = layer(x, filters, stride)
+    for spread in (1, 3):
+        x = keras.layers.Add()([x, layer(x, 96, spread=spread)])
     return x
 
 

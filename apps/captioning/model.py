@@ -1,5 +1,6 @@
 """The captioning model in Keras, its loss, and the signatures that it exports."""
 
+import dataclasses
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ from .encoders import load_weights
 from .network import Captioner
 
 _DECODER = ("pool", "attention", "attention_units", "memory_units", "cell", "units", "embedding", "dropout",
-            "word_dropout", "coverage", "scheduled_sampling", "sampling_steps")  # fmt: skip
+            "word_dropout", "word_swap", "coverage", "scheduled_sampling", "sampling_steps")  # fmt: skip
 
 
 def build(config, codec: Codec) -> keras.Model:
@@ -87,6 +88,36 @@ def over(network: Captioner, longest: int, captions: int, *, features: bool) -> 
         "captions": keras.Input((captions, longest + 1), dtype="int32", name="captions"),
     }
     return keras.Model(inputs, network(inputs), name="captioning")
+
+
+def refine(model: keras.Model, config, data, directory: Path, *, resume: bool = False, quiet: bool = True) -> None:
+    """What comes after training: the encoder learns too (`--finetune-epochs`), then self-critical training."""
+    network = model.get_layer("network")
+    if config.finetune_epochs:
+        _finetune(network, config, data, directory / "finetune", resume, quiet)
+    if config.self_critical_epochs:
+        from . import self_critical
+
+        self_critical.train(network, dataclasses.replace(config, frozen=not network.encoder.trainable), data, directory)
+
+
+def _finetune(network: Captioner, config, data, directory: Path, resume: bool, quiet: bool) -> None:
+    """Trains encoder and decoder together on pictures; batch normalisation keeps its statistics."""
+    from ..core import training
+    from .data import source
+
+    network.encoder.trainable = True
+    for layer in network.encoder._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    changed = {"frozen": False, "pool": 1, "finetune_epochs": 0, "warmup_steps": 0, "schedule": "cosine"}
+    config = dataclasses.replace(config, epochs=config.finetune_epochs, learning_rate=config.finetune_rate, **changed)
+    rows = (source(config, data.codec, data.parts[name]) for name in ("train", "validation"))
+    model = over(network, data.codec.longest, config.captions, features=False)
+    training.fit(
+        model, config, WordLoss(config.label_smoothing), *rows, directory, rows=data.rows_per_epoch, resume=resume,
+        quiet=quiet,
+    )  # fmt: skip
 
 
 @keras.saving.register_keras_serializable(package="elman")

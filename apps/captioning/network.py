@@ -26,7 +26,7 @@ class Captioner(keras.layers.Layer):
     Args:
         encoder, image_size: see `encoders.make_encoder`. pool: as of `Config`.
         vocabulary: number of tokens. attention, attention_units, memory_units, cell, units, embedding, dropout,
-        word_dropout, coverage, scheduled_sampling, sampling_steps: as of `Config`.
+        word_dropout, word_swap, coverage, scheduled_sampling, sampling_steps: as of `Config`.
 
     Shapes: a dict of `image` (batch, side, side, 3) with values 0 to 255, or `features` (batch, places, features), and
         `captions` (batch, captions, longest + 1) of tokens; to logits (batch, captions, longest, vocabulary).
@@ -35,7 +35,7 @@ class Captioner(keras.layers.Layer):
 
     def __init__(
         self, encoder, image_size, vocabulary, pool=1, attention=True, attention_units=64, memory_units=96, cell="lstm",
-        units=128, embedding=64, dropout=0.0, word_dropout=0.0, coverage=0.0, scheduled_sampling=0.0,
+        units=128, embedding=64, dropout=0.0, word_dropout=0.0, word_swap=0.0, coverage=0.0, scheduled_sampling=0.0,
         sampling_steps=1000, **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
@@ -43,13 +43,14 @@ class Captioner(keras.layers.Layer):
             "encoder": encoder, "image_size": image_size, "vocabulary": vocabulary, "pool": pool,
             "attention": attention, "attention_units": attention_units, "memory_units": memory_units, "cell": cell,
             "units": units, "embedding": embedding, "dropout": dropout, "word_dropout": word_dropout,
-            "coverage": coverage, "scheduled_sampling": scheduled_sampling, "sampling_steps": sampling_steps,
+            "word_swap": word_swap, "coverage": coverage, "scheduled_sampling": scheduled_sampling,
+            "sampling_steps": sampling_steps,
         }  # fmt: skip
         self.encoder = make_encoder(encoder, image_size)
         side, features = self.encoder.output_shape[1] // pool, self.encoder.output_shape[3]
         self.grid, self.pool, self.vocabulary, self.attends = (side, side), pool, vocabulary, attention
         self.features = (side * side, features)
-        self.word_dropout, self.coverage = word_dropout, coverage
+        self.word_dropout, self.word_swap, self.coverage = word_dropout, word_swap, coverage
         self.drop_rate, self.sampling_steps = scheduled_sampling, sampling_steps
         self.memory = keras.layers.Dense(memory_units, activation="relu", name="memory")
         inner = CELLS[cell](units)
@@ -137,9 +138,8 @@ class Captioner(keras.layers.Layer):
     def _forced(self, tokens, states, training):
         """Logits (rows, longest, vocabulary) with the true words fed in."""
         fed = tokens[:, :-1]
-        if training and self.word_dropout:
-            lost = keras.random.uniform(ops.shape(fed), seed=self.seeds) < self.word_dropout
-            fed = ops.where(ops.logical_and(lost, fed > UNKNOWN), UNKNOWN, fed)
+        if training and (self.word_dropout or self.word_swap):
+            fed = self._noisy(fed)
         embedded = self.drop(self.words(fed), training=training)
         outputs, looks = [], []
         for place in range(fed.shape[1]):
@@ -151,6 +151,14 @@ class Captioner(keras.layers.Layer):
             real = ops.cast(tokens[:, 1:] > 0, self.compute_dtype)
             self._add_coverage(ops.stack(looks, axis=1), real)
         return self.score(ops.stack(outputs, axis=1), embedded, training)
+
+    def _noisy(self, fed):
+        """Words (rows, longest) of which some are unknown, and some those at the same place of another row."""
+        chance = keras.random.uniform(ops.shape(fed), seed=self.seeds)
+        other = ops.roll(fed, ops.maximum(ops.shape(fed)[0] // 3, 1), axis=0)
+        swapped = ops.logical_and(chance > 1 - self.word_swap, other > UNKNOWN)
+        noisy = ops.where(swapped, other, ops.where(chance < self.word_dropout, UNKNOWN, fed))
+        return ops.where(fed > UNKNOWN, noisy, fed)
 
     def _add_coverage(self, looks, real):
         """λ mean Σ_i (n/k − Σ_t a_ti)²: the looks of n words spread evenly over k places; a row without words is 0."""
@@ -167,9 +175,21 @@ class Captioner(keras.layers.Layer):
         targets = tokens[:, 1:]
         return scheduled_sampling(step, states, start, targets, targets > 0, rate=rate, seed=self.seeds)[0]
 
+    def quiet(self) -> dict:
+        """Switches off what disturbs the words fed in, and the coverage; returns what `disturb` switches on again."""
+        names = ("word_dropout", "word_swap", "coverage", "drop_rate")
+        found = {name: getattr(self, name) for name in names}
+        self.disturb(dict.fromkeys(names, 0.0))
+        return found
+
+    def disturb(self, rates: dict) -> None:
+        """Sets the rates that `quiet` returned."""
+        for name, rate in rates.items():
+            setattr(self, name, rate)
+
     def encode(self, inputs):
-        """The signature `encode`: a picture to the states before the first word, and what attention reads."""
-        memory, first = self.remember(self.see(inputs["image"]))
+        """The signature `encode`: a picture (or features) to the states before the first word, and the memory."""
+        memory, first = self.remember(inputs["features"] if "features" in inputs else self.see(inputs["image"]))
         found = {f"first_{i}": state for i, state in enumerate(first)}
         if self.attends:
             return {"values": memory, "keys": self.cell.attention.keys(memory), **found}

@@ -15,10 +15,11 @@ COLUMNS = 6
 def plot_looks(picture: np.ndarray, caption: Caption, codec: Codec, path: Path) -> None:
     """The picture, and once for every word with where the model looked when it said it, in one PNG."""
     words = codec.spoken(caption.tokens)
-    rows = -(-(len(words) + 1) // COLUMNS)
-    figure = Figure(figsize=(2.1 * COLUMNS, 2.35 * rows), layout="constrained")
+    columns = min(COLUMNS, len(words) + 1)
+    rows = -(-(len(words) + 1) // columns)
+    figure = Figure(figsize=(max(2.1 * columns, 5), 2.35 * rows), layout="constrained")
     figure.suptitle(f"{caption.text}{_sure(caption)}", fontsize=11)
-    axes = [figure.add_subplot(rows, COLUMNS, place + 1) for place in range(len(words) + 1)]
+    axes = [figure.add_subplot(rows, columns, place + 1) for place in range(len(words) + 1)]
     for one in axes:
         one.axis("off")
     axes[0].imshow(picture)

@@ -59,9 +59,7 @@ def _captions_file(folder: Path) -> Path:
     for name in CAPTION_FILES:
         if (folder / name).is_file():
             return folder / name
-    found = [
-        f for pattern in ("*.token.txt", "*.token", "*captions*.json", "*.csv", "*.json") for f in folder.glob(pattern)
-    ]
+    found = [f for suffix in ("*.token.txt", "*.token", "*.csv", "*.json") for f in sorted(folder.glob(suffix))]
     found = [f for f in found if f.name != "splits.csv"]
     annotations = sorted((folder / "annotations").glob("captions_*.json"))
     if len(found) == 1 or annotations:

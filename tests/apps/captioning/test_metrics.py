@@ -1,0 +1,57 @@
+"""BLEU, ROUGE-L and CIDEr-D against the COCO scorer (pycocoevalcap 1.2, run once) and values worked by hand."""
+
+import numpy as np
+import pytest
+
+from elman.apps.captioning import metrics
+
+REFERENCES = [
+    ["a man rides a brown horse", "a man on a horse in a field", "someone is riding a horse"],
+    ["two dogs run on the beach", "dogs running along the sea", "two brown dogs play on sand"],
+    ["a child eats an apple", "a girl is eating a red apple"],
+    ["a red car on the road", "the car drives down a road"],
+    ["a boy throws a ball to a dog", "a boy plays with his dog"],
+]
+FOUND = ["a man riding a horse", "two dogs run along the beach", "a girl eats a red apple", "a car a car a road",
+         "a cat sleeps"]  # fmt: skip
+
+
+def test_as_the_coco_scorer():
+    np.testing.assert_allclose(
+        metrics.bleu(FOUND, REFERENCES)[:3], [0.7478916403843405, 0.6022854903559982, 0.3978624340210224], rtol=1e-8
+    )
+    assert metrics.bleu(FOUND, REFERENCES)[3] == 0  # the COCO scorer adds 1e-15 to every count: 4.8e-5
+    assert metrics.rouge_l(FOUND, REFERENCES) == pytest.approx(0.6034408632232615)
+    theirs = [2.63744377, 2.41363054, 2.37761126, 1.38582234, 0.02242217]
+    np.testing.assert_allclose(metrics.Cider(REFERENCES).scores(FOUND), theirs, rtol=1e-6)
+    assert metrics.cider_d(FOUND, REFERENCES) == pytest.approx(1.7673860141506075)
+
+
+def test_bleu_by_hand():
+    # the example of Papineni et al. 2002: two of seven words, since `the` comes at most twice in a reference
+    references = [["the cat is on the mat", "there is a cat on the mat"]]
+    assert metrics.bleu(["the the the the the the the"], references)[0] == pytest.approx(2 / 7)
+    # four of four words, brevity e^(1 − 6/4): both references are longer, the nearer has six words
+    assert metrics.bleu(["the cat is on"], references)[0] == pytest.approx(np.exp(1 - 6 / 4))
+
+
+def test_rouge_by_hand():
+    # common subsequence `police the gunman`: P = R = 3/4
+    assert metrics.rouge_l(["police kill the gunman"], [["police killed the gunman"]]) == pytest.approx(0.75)
+    precision, recall = 1.0, 0.5
+    expected = (1 + 1.44) * precision * recall / (recall + 1.44 * precision)
+    assert metrics.rouge_l(["a dog"], [["a big brown dog"]]) == pytest.approx(expected)
+
+
+def test_perfect_captions_score_the_most():
+    alone = [["a man rides a brown horse"], ["two dogs run on the beach"], ["one child eats an apple"]]
+    perfect = [group[0] for group in alone]
+    assert metrics.bleu(perfect, alone)[3] == pytest.approx(1)
+    assert metrics.cider_d(perfect, alone) == pytest.approx(10)
+    assert metrics.rouge_l(perfect, alone) == pytest.approx(1)
+
+
+def test_punctuation_and_case_do_not_count_and_an_empty_caption_scores_nothing():
+    assert metrics.cider_d([c.upper() + " ." for c in FOUND], REFERENCES) == metrics.cider_d(FOUND, REFERENCES)
+    found = metrics.all_metrics([""] * len(REFERENCES), REFERENCES)
+    assert not any(found.values())
