@@ -71,10 +71,10 @@ def _dispatch(argv: list[str]) -> int:
     if verb in ("-h", "--help"):
         print(_app_overview(app))
         return 0 if len(argv) > 1 else 2
-    if verb not in VERBS:
-        raise UsageError(f"{app.name}: unknown verb '{verb}'{did_you_mean(verb, VERBS)}")
+    if verb not in VERBS and verb not in app.verbs:
+        raise UsageError(f"{app.name}: unknown verb '{verb}'{did_you_mean(verb, [*VERBS, *app.verbs])}")
     try:
-        VERBS[verb](app, rest)
+        VERBS[verb](app, rest) if verb in VERBS else _own(app, verb, rest)
     except ModuleNotFoundError as error:
         raise missing_extra(error, f"elman {app.name} {verb}") from None
     return 0
@@ -99,7 +99,8 @@ def _overview() -> str:
 
 def _app_overview(app: App) -> str:
     presets = listed((name, preset.summary) for name, preset in app.presets.items())
-    verbs = listed((name, (f.__doc__ or "").splitlines()[0]) for name, f in VERBS.items())
+    verbs = [(name, (f.__doc__ or "").splitlines()[0]) for name, f in VERBS.items()]
+    verbs = listed([*verbs, *((name, own.summary) for name, own in app.verbs.items())])
     return (
         f"usage: elman {app.name} VERB [OPTIONS]\n\n{app.summary}\n\nverbs:\n{verbs}\n\n"
         f"presets (--preset NAME; default {app.default}):\n{presets}"
@@ -285,6 +286,24 @@ def _tune(app: App, argv: list[str]) -> None:
         return
     path = sweep.tune(app, settings, **arguments)
     print(path if arguments["quiet"] else sweep.summary(path))
+
+
+def _own(app: App, verb: str, argv: list[str]) -> None:
+    """A verb that the application alone has."""
+    own = app.verbs[verb]
+
+    def options(
+        path: Annotated[tyro.conf.Positional[Path], _Help(metavar="RUN", help="The run directory.")],
+        settings: own.options,
+        out: Annotated[Path | None, _OUT_RUN] = None,
+        overwrite: Annotated[bool, _Help(help="Replace the run in --out.")] = False,
+        quiet: Annotated[bool, _QUIET] = False,
+    ):
+        return path, settings, {"out": out, "overwrite": overwrite, "quiet": quiet}
+
+    options.__doc__ = own.summary
+    path, settings, arguments = _parse(app, verb, options, argv)
+    print(getattr(app.stage(verb), verb)(app, path, settings, **arguments))
 
 
 def _devices() -> int:
