@@ -1,7 +1,7 @@
 """Handwriting: pen strokes and pictures of lines to text, on a device."""
 
-from ..core.app import App
-from .config import DEFAULT, PRESETS, Config, PredictOptions
+from ..core.app import App, Verb
+from .config import DEFAULT, PRESETS, AdaptOptions, Config, PredictOptions
 
 APP = App(
     name="handwriting",
@@ -12,7 +12,9 @@ APP = App(
     default=DEFAULT,
     example_name="example.json",
     output_name="text.txt",
+    output_suffixes=(".json", ".txt", ".png"),
     predict_options=PredictOptions,
+    verbs={"adapt": Verb("Fit a run to one hand with a few lines of it.", AdaptOptions)},
 )
 
 __all__ = ["APP", "Config"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import DataError
-from . import features
+from . import features, images
 from .ink import Ink
 
 BLANK = 0
@@ -21,6 +21,7 @@ class Codec:
         alphabet: the characters in the order of classes 1, 2, … (0 is CTC's blank); for symbols, their labels in order.
         kind: `strokes`, a line of writing; `symbol`, a single drawing, whose place in its box counts; `image`.
         spacing: distance between points, in heights of an x. stack: points in a frame.
+        height: rows of a picture.
         causal: whether no feature looks ahead; slope and slant are left as they are, and the first strokes alone say
             how large the writing is.
         calibration: a, b of p(right) = 1 / (1 + exp(−a logit(confidence) − b)), fitted on validation lines.
@@ -32,6 +33,7 @@ class Codec:
     kind: str = "strokes"
     spacing: float = 0.2
     stack: int = 4
+    height: int = 32
     causal: bool = False
     calibration: tuple[float, float] = (1.0, 0.0)
     sure: float = 0.9
@@ -57,14 +59,20 @@ class Codec:
     @property
     def features(self) -> int:
         """Numbers in a frame."""
+        if self.kind == "image":
+            return self.height
         return features.POINT_FEATURES * self.stack
 
-    def encode(self, ink: Ink, scale: float = 1.0) -> np.ndarray:
-        """Frames (frames, features) of an ink; `scale` enlarges it, for augmentation."""
+    def encode(self, ink, scale: float = 1.0) -> np.ndarray:
+        """Frames (frames, features) of an `Ink` or a `Picture`; `scale` enlarges ink, for augmentation."""
         return self.encode_traced(ink, scale)[0]
 
-    def encode_traced(self, ink: Ink, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Frames, and where each begins among the ink's points (frames,)."""
+    def encode_traced(self, ink, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Frames, and the place of each: among the ink's points, or the picture's columns as prepared."""
+        if self.kind == "image":
+            frames = images.prepare(ink.pixels, self.height)
+            return frames, np.arange(0, len(frames) - 1, 2)  # the network gives one answer for two columns
+        _require_ink(ink)
         straight = self.kind == "strokes" and not self.causal
         points, owner, _ = features.normalise(ink, deskew=straight, first=FIRST if self.causal else 0)
         if self.kind == "symbol":
@@ -84,6 +92,11 @@ class Codec:
         if foreign:
             raise DataError(f"{name}: characters outside the model's alphabet: {' '.join(map(repr, foreign))}")
         return np.array([index[letter] for letter in letters], np.int32)
+
+
+def _require_ink(ink) -> None:
+    if not isinstance(ink, Ink):
+        raise DataError(f"{ink.name}: a picture; this model reads pen strokes")
 
 
 def logit(probabilities) -> np.ndarray:

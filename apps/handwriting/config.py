@@ -33,6 +33,10 @@ class Config(TrainingConfig):
     """Distance between the points that a stroke is made into, in heights of an x."""
     stack: int = 4
     """Points in a frame, the step of the network."""
+    height: int = 32
+    """Rows that a picture of a line is made into (offline); a multiple of 8."""
+    channels: int = 12
+    """Channels of the first convolution (offline); the next have twice and four times as many."""
     copies: int = 1
     """Times that each line of real ink comes in training, all but the first varied."""
     vary: float = 1.0
@@ -51,10 +55,13 @@ class Config(TrainingConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("lines", "length", "units", "layers", "stack", "copies"):
+        for name in ("lines", "length", "units", "layers", "stack", "copies", "channels"):
             require_least(self, name, 1)
         for name in ("lines_per_epoch", "vary"):
             require_least(self, name, 0)
+        require(
+            self.height >= 8 and self.height % 8 == 0, f"--height: expected a multiple of 8, received {self.height}"
+        )
         require(0.02 <= self.spacing <= 1, f"--spacing: expected 0.02 to 1 heights of an x, received {self.spacing}")
         for name in ("dropout", "zoom"):
             value = getattr(self, name)
@@ -85,8 +92,40 @@ class PredictOptions:
     r"""A regular expression that the whole text must match: "[A-Z]{2}\d{4}"."""
     hotwords: tuple[str, ...] = ()
     """Words to favour: names, product codes."""
+    stream: bool = False
+    """Read stroke by stroke (streaming models) and tell what was read after each."""
     sure: float | None = None
     """Readings below this confidence are marked "not sure"; the model's calibrated threshold where not given."""
+
+
+@dataclass(frozen=True)
+class AdaptOptions:
+    """What `adapt` takes beside the run."""
+
+    lines: str
+    """Lines of the hand with their texts: a file or folder in any format that --data takes. 10 to 50 are enough."""
+    test: str = ""
+    """Other lines of the hand to score before and after; where none are given, a share of --lines is held out."""
+    held_out: float = 0.3
+    """The share of --lines that is held out for the scores."""
+    epochs: int = 10
+    """Passes over the lines and their varied copies."""
+    copies: int = 0
+    """Times that each line comes in an epoch, all but the first varied; 0 takes as many as make about 300 rows."""
+    vary: float = 0.7
+    """How much copies are bent, turned and stretched."""
+    rehearse: float = 0.5
+    """Generated lines among the rows, as a share of the others, against forgetting other hands."""
+    learning_rate: float = 1e-3
+    """Adam's step size at the start; it falls to zero along a cosine."""
+    seed: int = 0
+    """Seeds what is held out, the copies and the order."""
+
+    def __post_init__(self):
+        require(0 < self.held_out < 1, f"--held-out: expected a share between 0 and 1, received {self.held_out}")
+        for name in ("copies", "vary", "rehearse", "seed"):
+            require_least(self, name, 0)
+        require_least(self, "epochs", 1)
 
 
 _QUICK = Config(
@@ -104,6 +143,9 @@ _QUICK = Config(
 _ONLINE = dataclasses.replace(
     _QUICK, lines=20000, layers=3, length=40, batch_size=32, lines_per_epoch=5000, epochs=12, warmup_steps=100
 )
+_TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=10)
+_STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
+_OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, lines=12000, batch_size=16, epochs=10)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",
@@ -129,6 +171,9 @@ _OMNIGLOT = dataclasses.replace(
 PRESETS = {
     "quick": Preset("Pen strokes to text, generated writing: under five minutes.", _QUICK),
     "online": Preset("Pen strokes to text: three bidirectional LSTM layers.", _ONLINE),
+    "online-tiny": Preset("The same in under 1 MB as int8: two layers of 64 units.", _TINY),
+    "streaming": Preset("Pen strokes to text as they are written: two layers in one direction.", _STREAMING),
+    "offline": Preset("Pictures of lines to text: convolutions and two bidirectional layers.", _OFFLINE),
     "pendigits": Preset("UCI pen digits (--data FOLDER with pendigits.tra and .tes).", _PENDIGITS),
     "omniglot": Preset("Omniglot's zip of strokes (--data), drawers 17 to 20 held out.", _OMNIGLOT),
 }

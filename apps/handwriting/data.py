@@ -1,5 +1,6 @@
 """Where lines come from, how they are split, and the rows that training draws from them."""
 
+import dataclasses
 import hashlib
 import unicodedata
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.source import Source
-from . import generated, reading
+from . import generated, pictures, reading
 from .augment import vary
 from .codec import Codec
 from .ink import Ink
@@ -87,7 +88,8 @@ def load(config, codec: Codec | None = None) -> Data:
     """
     if config.data == generated.NAME and not Path(config.data).exists():
         return _generated(config, codec)
-    inks, skipped = reading.read(Path(config.data))
+    images = config.model == "offline"
+    inks, skipped = (pictures if images else reading).read(Path(config.data))
     inks = [_composed(ink) for ink in inks]
     groups = split(inks, config)
     training = codec is None
@@ -127,7 +129,7 @@ def _composed(ink: Ink) -> Ink:
     """Text in Unicode's composed form: é is one character, however it was typed."""
     if ink.text is None or ink.text.isascii():
         return ink
-    return Ink(ink.strokes, unicodedata.normalize("NFC", ink.text), ink.name, ink.writer, ink.split)
+    return dataclasses.replace(ink, text=unicodedata.normalize("NFC", ink.text))
 
 
 def split(inks: list[Ink], config) -> dict[str, list[Ink]]:
@@ -158,7 +160,7 @@ def fit_codec(config, groups: dict[str, list[Ink]]) -> Codec:
         codec = Codec(tuple(labels), "symbol", config.spacing, config.stack)
     else:
         letters = sorted({letter for group in groups.values() for ink in group for letter in ink.text})
-        codec = Codec(tuple(letters), "strokes", config.spacing, config.stack, config.model == "streaming")
+        codec = dataclasses.replace(generated.codec(config), alphabet=tuple(letters))
     return codec.remember(digest(ink) for name in PARTS[:2] for ink in groups[name])
 
 
@@ -211,8 +213,11 @@ def _data(config, codec, parts, counts, warnings, description, license, sizes=No
 
 
 def digest(ink: Ink) -> str:
-    """A short name for the strokes of an ink."""
+    """A short name for the strokes of an ink, or the pixels of a picture."""
     found = hashlib.sha256()
+    if isinstance(ink, pictures.Picture):
+        found.update(ink.pixels.tobytes())
+        return found.hexdigest()[:12]
     for stroke in ink.strokes:
         found.update(np.ascontiguousarray(stroke[:, :2]).tobytes() + b"|")
     return found.hexdigest()[:12]

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import texts, writer
+from . import images, texts, writer
 from .codec import Codec
 from .ink import Ink
+from .pictures import Picture
 
 NAME = "generated"
 HELD_OUT = 400  # lines for validation, and as many for the test
@@ -15,11 +16,14 @@ _PER_WRITER = 3  # lines that one writer writes
 
 def codec(config) -> Codec:
     """The codec of a configuration: letters, digits and punctuation."""
-    return Codec(tuple(texts.ALPHABET), "strokes", config.spacing, config.stack, config.model == "streaming")
+    kind = "image" if config.model == "offline" else "strokes"
+    return Codec(
+        tuple(texts.ALPHABET), kind, config.spacing, config.stack, config.height, causal=config.model == "streaming"
+    )
 
 
-def write(config, codec: Codec, split: str, count: int) -> Iterator[Ink]:
-    """`count` lines whose words are those of `split` alone, by writers that no other split has."""
+def write(config, codec: Codec, split: str, count: int) -> Iterator[Ink | Picture]:
+    """`count` lines (pictures for a model of those): words of `split` alone, writers that no other split has."""
     words = texts.load(split, config.text)
     hand = None
     for number in range(count):
@@ -28,4 +32,13 @@ def write(config, codec: Codec, split: str, count: int) -> Iterator[Ink]:
             hand = writer.draw_writer(rng)
         short = rng.random() < 0.3
         length = rng.integers(3, 12) if short else rng.integers(12, max(config.length, 13))
-        yield writer.write(texts.line(words, int(length), rng), hand, rng, f"{split} line {number + 1}")
+        ink = writer.write(texts.line(words, int(length), rng), hand, rng, f"{split} line {number + 1}")
+        yield picture(ink, rng) if codec.kind == "image" else ink
+
+
+def picture(ink: Ink, rng: np.random.Generator) -> Picture:
+    """A photograph or scan of the ink, as it were: some pen on some paper."""
+    height = rng.uniform(28, 64)
+    pen = height * rng.uniform(0.03, 0.09)
+    pixels = images.weather(images.render(ink, height, pen, rng), rng)
+    return Picture(pixels.astype(np.float32), ink.text, ink.name)

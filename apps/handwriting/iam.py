@@ -42,7 +42,7 @@ class Transcripts:
     def _places(self) -> list[Path]:
         folder = self.folder.resolve()
         found = [folder]
-        for above in list(folder.parents)[:3]:
+        for above in list(folder.parents)[:4]:
             if above != Path(above.anchor):
                 found += sorted(p for p in above.glob("ascii*") if p.is_dir()) + sorted(above.glob("*.mlf"))
         return found

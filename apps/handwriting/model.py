@@ -5,7 +5,7 @@ from keras import ops
 
 from ..core.signature import Signature, Spec
 from .codec import BLANK, Codec
-from .network import LineReader, SymbolReader
+from .network import LineReader, PictureReader, SymbolReader
 
 
 def build(config, codec: Codec) -> keras.Model:
@@ -14,6 +14,8 @@ def build(config, codec: Codec) -> keras.Model:
     size = {"cell": config.cell, "units": config.units, "layers": config.layers, "dropout": config.dropout}
     if codec.kind == "symbol":
         reader = SymbolReader(len(codec.alphabet), **size, name="reader")
+    elif codec.kind == "image":
+        reader = PictureReader(len(codec.alphabet) + 1, **size, channels=config.channels, name="reader")
     else:
         reader = LineReader(len(codec.alphabet) + 1, **size, bidirectional=not codec.causal, name="reader")
     return keras.Model(frames, reader(frames), name=config.model)

@@ -191,3 +191,88 @@ class SymbolReader(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), **self.options}
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class Columns(keras.layers.Layer):
+    """A picture of a line to features of its columns, one for every other column: three convolutions and pools.
+
+    Args: channels: of the first convolution; the second has twice as many, the third four times.
+
+    Shapes: (batch, columns, height) to (batch, columns / 2, height / 8 × 4 channels).
+    """
+
+    def __init__(self, channels=12, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        sizes = [(5, channels), (3, 2 * channels), (3, 4 * channels)]
+        self.convolutions = [
+            keras.layers.Conv2D(count, size, padding="same", activation="relu", kernel_initializer="he_normal")
+            for size, count in sizes
+        ]
+        self.pools = [keras.layers.MaxPooling2D(size) for size in ((2, 2), (1, 2), (1, 2))]
+
+    def build(self, shape):
+        inputs, height = 1, shape[2]
+        for layer in self.convolutions:
+            layer.build((None, None, height, inputs))
+            inputs, height = layer.filters, height // 2
+        self.width = inputs * height
+        self.built = True
+
+    def call(self, pictures):
+        x = ops.expand_dims(pictures, -1)
+        for convolve, pool in zip(self.convolutions, self.pools, strict=True):
+            x = pool(convolve(x))
+        return ops.reshape(x, (*ops.shape(x)[:2], self.width))
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[1] and shape[1] // 2, shape[2] // 8 * 4 * self.channels)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class PictureReader(keras.layers.Layer):
+    """Pictures of lines to the logits of every other column: convolutions, then as a `LineReader`.
+
+    Args: classes, blank included; channels: see `Columns`; the rest as `RecurrentStack`.
+
+    Shapes: frames (batch, columns, height) of ink in [0, 1], columns of zeros at the end are padding; to (batch,
+    columns / 2, classes).
+    """
+
+    def __init__(self, classes, cell, units, layers, dropout=0.0, channels=12, **kwargs):
+        super().__init__(**kwargs)
+        self.options = {
+            "classes": classes, "cell": cell, "units": units, "layers": layers, "dropout": dropout,
+            "channels": channels,
+        }  # fmt: skip
+        self.columns = Columns(channels)
+        self.stack = RecurrentStack(cell, units, layers, True, dropout)
+        self.head = CTCHead(classes)
+
+    def build(self, shape):
+        self.columns.build(shape)
+        self.stack.build((shape[0], None, self.columns.width))
+        self.head.build((shape[0], None, self.stack.width))
+        self.built = True
+
+    def call(self, frames, training=False):
+        some = ops.cast(ops.any(ops.not_equal(frames, 0.0), axis=-1), "float32")
+        follows = ops.flip(ops.cumsum(ops.flip(some, 1), axis=1), 1) > 0  # this column or a later one has ink
+        count = ops.shape(frames)[1] // 2
+        mask = follows[:, : 2 * count : 2]
+        return self.head(self.stack(self.columns(frames), mask, training=training), mask)
+
+    def recognise(self, inputs):
+        """Log-probabilities of a whole line without padding."""
+        logits = self.head(self.stack(self.columns(inputs["frames"])))
+        return {"log_probs": ops.log_softmax(logits, axis=-1)}
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[1] and shape[1] // 2, self.options["classes"])
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}

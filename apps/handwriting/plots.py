@@ -6,6 +6,7 @@ import numpy as np
 
 from ..core.report import save_figure
 from .ink import Ink
+from .pictures import Picture
 
 
 def _figure(width: float, height: float):
@@ -28,8 +29,12 @@ def plot_readings(readings, path: Path) -> None:
     save_figure(figure, path)
 
 
-def draw_ink(ax, ink: Ink) -> None:
-    """The strokes on axes, the right way up."""
+def draw_ink(ax, ink: Ink | Picture) -> None:
+    """The strokes on axes, the right way up; or the picture."""
+    if isinstance(ink, Picture):
+        ax.imshow(ink.pixels, cmap="gray", vmin=0, vmax=1)
+        ax.axis("off")
+        return
     for stroke in ink.strokes:
         ax.plot(stroke[:, 0], stroke[:, 1], "-", color="black", linewidth=1.0, marker="." if len(stroke) < 3 else None)
     ax.invert_yaxis()

@@ -1,5 +1,6 @@
 """Reading ink on any engine: best path or beam, with confidences and the strokes of every character."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,12 @@ import numpy as np
 
 from ..core.errors import DataError, UsageError
 from ..core.files import write_text
-from . import decode, reading
+from . import decode, pictures, reading
 from .codec import Codec
 from .config import PredictOptions
 from .ink import Ink
+from .pictures import Picture
+from .stream import follow
 
 
 @dataclass(frozen=True)
@@ -21,18 +24,20 @@ class Reading:
     Attributes:
         ink: the line. text: the best reading. confidence: expected share of its characters that are right.
         sure: whether that is as much as was asked for.
-        characters: for each character its confidence and the stroke and point where it was written.
-        others: further readings with their scores, best first.
+        characters: for each character its confidence and where it is: stroke and point, or column of the picture.
+        others: the readings with their scores, best first. after: text and milliseconds after each stroke (--stream).
     """
 
-    ink: Ink
+    ink: Ink | Picture
     text: str
     confidence: float
     sure: bool
     characters: tuple[dict, ...]
     others: tuple[dict, ...]
+    after: tuple[dict, ...] = ()
 
     def to_json(self) -> dict:
+        streamed = {"after_each_stroke": list(self.after)} if self.after else {}
         return {
             "name": self.ink.name,
             "text": self.text,
@@ -40,13 +45,28 @@ class Reading:
             "sure": self.sure,
             "characters": list(self.characters),
             "n_best": list(self.others),
+            **streamed,
         }
 
 
 def predict(engine, config, codec: Codec, source: Path, options: PredictOptions) -> list[Reading]:
     """Reads every line of a file."""
     decoder = decode.Decoder(codec, options)
-    return [read(engine, codec, ink, decoder) for ink in reading.read_file(source)]
+    inks, skipped = (pictures if codec.kind == "image" else reading).read(source)
+    if skipped and source.is_file():
+        raise DataError(skipped[0])
+    if codec.kind == "symbol":
+        from .symbols import name_drawings
+
+        return name_drawings(engine, codec, inks, decoder.sure)
+    if options.stream:
+        return [_streamed(engine, codec, ink, decoder) for ink in inks]
+    return [read(engine, codec, ink, decoder) for ink in inks]
+
+
+def _streamed(engine, codec: Codec, ink: Ink, decoder: decode.Decoder) -> Reading:
+    stream, after = follow(engine, codec, ink, decoder)
+    return dataclasses.replace(made(ink, codec, stream.log_probs, stream.places, decoder), after=tuple(after))
 
 
 def read(engine, codec: Codec, ink: Ink, decoder: decode.Decoder) -> Reading:
@@ -60,17 +80,25 @@ def made(ink: Ink, codec: Codec, log_probs: np.ndarray, places: np.ndarray, deco
     found = decoder(log_probs)
     best = found[0]
     confidences = codec.calibrated(best.confidences)
-    owner = np.repeat(np.arange(len(ink.strokes)), [len(stroke) for stroke in ink.strokes])
-    first = np.cumsum([0, *[len(stroke) for stroke in ink.strokes]])
-    characters = []
-    for letter, confidence, frame in zip(best.text, confidences, best.frames, strict=True):
-        point = round(float(places[frame]))
-        stroke = int(owner[point])
-        place = {"stroke": stroke, "point": point - int(first[stroke])}
-        characters.append({"character": letter, "confidence": round(float(confidence), 4), **place})
+    characters = [
+        {"character": letter, "confidence": round(float(confidence), 4), **_place(ink, float(places[frame]))}
+        for letter, confidence, frame in zip(best.text, confidences, best.frames, strict=True)
+    ]
     confidence = float(np.mean(confidences)) if len(confidences) else 0.0
     others = [{"text": t.text, "score": round(t.score, 3)} for t in found]
     return Reading(ink, best.text, confidence, confidence >= decoder.sure, tuple(characters), tuple(others))
+
+
+def _place(ink: Ink | Picture, place: float) -> dict:
+    """The stroke and its point that is the ink's point `place`; of a picture, the column as prepared."""
+    if isinstance(ink, Picture):
+        return {"column": round(place)}
+    point = round(place)
+    for number, stroke in enumerate(ink.strokes):
+        if point < len(stroke):
+            return {"stroke": number, "point": point}
+        point -= len(stroke)
+    return {"stroke": len(ink.strokes) - 1, "point": len(ink.strokes[-1]) - 1}
 
 
 def write(result: list[Reading], path: Path) -> None:
@@ -89,7 +117,12 @@ def write(result: list[Reading], path: Path) -> None:
 
 def summary(result: list[Reading]) -> str:
     """A line for each reading; those that are not sure say so."""
-    return "\n".join(f"{r.text}    [{r.confidence:.0%}{'' if r.sure else ', not sure'}]" for r in result)
+    lines = [f"{r.text}    [{r.confidence:.0%}{'' if r.sure else ', not sure'}]" for r in result]
+    times = [step["ms"] for r in result for step in r.after]
+    if times:
+        lines += [f"  {step['text']}" for r in result for step in r.after]
+        lines.append(f"{np.median(times):.2f} ms a stroke (95 % under {np.percentile(times, 95):.2f} ms)")
+    return "\n".join(lines)
 
 
 def example(config, data, path: Path) -> None:
@@ -98,5 +131,8 @@ def example(config, data, path: Path) -> None:
     if not lines:
         raise DataError("no line to make an example of")
     ink = lines[0].ink
-    strokes = [np.round(stroke, 3).tolist() for stroke in ink.strokes]
-    write_text(path, json.dumps({"text": ink.text, "strokes": strokes}, ensure_ascii=False) + "\n")
+    if isinstance(ink, Picture):
+        value = {"text": ink.text, "picture": np.round(ink.pixels, 3).tolist()}
+    else:
+        value = {"text": ink.text, "strokes": [np.round(stroke, 4).tolist() for stroke in ink.strokes]}
+    write_text(path, json.dumps(value, ensure_ascii=False) + "\n")

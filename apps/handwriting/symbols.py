@@ -7,6 +7,7 @@ from . import features
 from .codec import Codec
 from .data import Data, Line
 from .ink import Ink
+from .predict import Reading
 
 POINTS = 24  # of a drawing, for the nearest neighbours
 
@@ -19,6 +20,19 @@ def probabilities(engine, line: Line) -> np.ndarray:
 def name_of(engine, codec: Codec, line: Line) -> str:
     """The most probable symbol."""
     return codec.alphabet[int(probabilities(engine, line).argmax())]
+
+
+def name_drawings(engine, codec: Codec, inks: list[Ink], sure: float) -> list[Reading]:
+    """The names of drawings, each with the next most probable ones."""
+    found = []
+    for ink in inks:
+        frames, _ = codec.encode_traced(ink)
+        shares = probabilities(engine, Line(frames, np.zeros(0, np.int32)))
+        order = np.argsort(-shares)[:5]
+        others = tuple({"text": codec.alphabet[i], "score": round(float(shares[i]), 4)} for i in order)
+        best = float(shares[order[0]])
+        found.append(Reading(ink, codec.alphabet[int(order[0])], best, best >= sure, (), others))
+    return found
 
 
 def error_rate(engine, codec: Codec, lines: list[Line]) -> float:

@@ -1,0 +1,99 @@
+"""The generator: every letter, many hands, words of each split apart."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from elman.apps.handwriting import config, generated, outlines, texts, writer
+
+
+def test_every_letter_can_be_written():
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        hand = writer.draw_writer(rng)
+        for letter in texts.ALPHABET.strip():
+            ink = writer.write(letter, hand, rng)
+            points = np.concatenate(ink.strokes)
+            assert np.isfinite(points).all()
+            assert (np.diff(points[:, 2]) >= 0).all(), letter
+            assert np.ptp(points[:, :2], axis=0).max() > 0
+
+
+def test_our_own_outlines_have_all_letters():
+    own = outlines.own()
+    assert set(own["p"]) == set(texts.ALPHABET.strip())
+    assert set("abcdefghijklmnopqrstuvwxyz") == set(own["c"])
+
+
+def test_letters_stand_where_letters_stand():
+    own = outlines.own()["p"]
+
+    def reach(letter):
+        points = [np.concatenate(strokes)[:, 1] for strokes in own[letter]]
+        return min(p.min() for p in points), max(p.max() for p in points)
+
+    for letter in "acemnorsuvwxz":
+        assert reach(letter)[0] >= -1
+        assert reach(letter)[1] <= 11
+    for letter in "gpqyj":
+        assert reach(letter)[0] < -5
+    for letter in "bdhkl" + "ABCXYZ" + "0123456789":
+        assert reach(letter)[1] >= 18
+
+
+def test_the_same_seed_writes_the_same():
+    one, other = (list(generated.write(config.Config(), codec(), "test", 5)) for _ in range(2))
+    for a, b in zip(one, other, strict=True):
+        assert a.text == b.text
+        np.testing.assert_array_equal(np.concatenate(a.strokes), np.concatenate(b.strokes))
+
+
+def codec():
+    return generated.codec(config.Config())
+
+
+def test_hands_differ_more_than_one_hand_does():
+    def frames(hand, seed):
+        ink = writer.write("hamburg", hand, np.random.default_rng(seed))
+        found = codec().encode(ink)
+        return np.resize(found[:30], (30, found.shape[1]))
+
+    hands = [writer.draw_writer(np.random.default_rng(seed)) for seed in range(12)]
+    within = np.mean([np.abs(frames(h, 1) - frames(h, 2)).mean() for h in hands])
+    between = np.mean([np.abs(frames(a, 1) - frames(b, 1)).mean() for a, b in itertools.pairwise(hands)])
+    assert between > 1.2 * within
+
+
+def test_no_word_is_in_two_splits():
+    sets = {split: set(texts.load(split).words) for split in texts.SPLITS}
+    assert all(len(words) > 300 for words in sets.values())
+    assert not sets["train"] & sets["test"]
+    assert not sets["train"] & sets["validation"]
+    assert not sets["validation"] & sets["test"]
+
+
+def test_lines_of_a_split_keep_to_its_words():
+    words = texts.load("test")
+    rng = np.random.default_rng(0)
+    tokens = [t for _ in range(200) for t in texts.line(words, 40, rng).split()]
+    bare = [t.strip(texts.PUNCTUATION) for t in tokens]
+    plain = [t for t in bare if t.isalpha() and len(t) > 1 and not t.isupper()]
+    assert len(plain) > 500
+    assert all(texts.split_of(t) == "test" for t in plain)
+    assert set("".join(tokens)) <= set(texts.ALPHABET)
+
+
+def test_lines_are_about_as_long_as_asked():
+    words, rng = texts.load("train"), np.random.default_rng(1)
+    lengths = [len(texts.line(words, 40, rng)) for _ in range(300)]
+    assert max(lengths) <= 48
+    assert 32 < np.mean(lengths) < 46
+
+
+@pytest.mark.parametrize("content", ["", "only three words"])
+def test_a_text_with_few_words_is_refused(content, tmp_path):
+    path = tmp_path / "few.txt"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="different words for train; expected 20 or more"):
+        texts.load("train", str(path))
