@@ -60,8 +60,8 @@ class SegmentNetwork(keras.layers.Layer):
         super().__init__(**kwargs)
         self.options = {
             "lookback": lookback, "horizon": horizon, "segment": segment, "units": units, "embedding": embedding,
-            "series": series, "outputs": outputs, "centre": centre, "season": season, "tables": tables, "floors": floors,
-            "cell": cell, "dropout": dropout,
+            "series": series, "outputs": outputs, "centre": centre, "season": season, "tables": tables,
+            "floors": floors, "cell": cell, "dropout": dropout,
         }  # fmt: skip
         self.lookback, self.horizon, self.segment, self.season = lookback, horizon, segment, season
         self.outputs, self.centre, self.series = outputs, centre, series
