@@ -282,28 +282,32 @@ def test_half_precision_follows_float32(descriptor, dtype):
     assert_close(got, expected, 0.15 if dtype == "bfloat16" else 0.03)
 
 
-def step_function(descriptor, cell, batch=2):
-    """One inference step as a concrete function of (x, *states), and arguments for it."""
-    x, memory = descriptors.inputs(batch, 2, descriptor.memory)
+def exported(descriptor, cell, whole=False, batch=2):
+    """The inference form as a concrete function of (x, *states), and arguments for it: one step, or a whole sequence
+    of unknown length through the driver."""
+    x, memory = descriptors.inputs(batch, 5, descriptor.memory)
     _, states = cell.step(x[:, 0], descriptors.start(cell, batch, memory))
     flat = tree.flatten(states)
-    specs = [tf.TensorSpec((batch, FEATURES), tf.float32, name="x")]
+    specs = [tf.TensorSpec((batch, None, FEATURES) if whole else (batch, FEATURES), tf.float32, name="x")]
     specs += [tf.TensorSpec(s.shape, tf.float32, name=f"state_{i}") for i, s in enumerate(flat)]
+    layer = Recurrent(cell, return_sequences=True, return_state=True)
 
-    def step(x, *flat_states):
-        output, new = cell.step(x, tree.pack_sequence_as(states, list(flat_states)))
+    def call(x, *flat_states):
+        before = tree.pack_sequence_as(states, list(flat_states))
+        output, *new = layer(x, initial_state=before) if whole else cell.step(x, before)
         return {"output": output, **{f"new_{i}": tf.identity(s) for i, s in enumerate(tree.flatten(new))}}
 
-    return tf.function(step, input_signature=specs), [x[:, 1], *map(np.asarray, flat)]
+    function = tf.function(call, input_signature=specs)
+    return function, [x[:, 1:] if whole else x[:, 1], *map(np.asarray, flat)]
 
 
-def check_litert(table, folder):
+def check_litert(table, folder, whole=False):
     from ai_edge_litert.interpreter import Interpreter
 
     archive, calls = keras.export.ExportArchive(), {}
     for descriptor in table:
         cell = descriptors.build(descriptor)
-        function, arguments = step_function(descriptor, cell)
+        function, arguments = exported(descriptor, cell, whole)
         archive.track(cell)
         archive.add_endpoint(str(descriptor), function)
         calls[str(descriptor)] = arguments, function(*arguments)
@@ -322,11 +326,11 @@ def check_litert(table, folder):
             assert_close(got[key], value)
 
 
-def check_onnx(descriptor):
+def check_onnx(descriptor, whole=False):
     import onnxruntime
     import tf2onnx
 
-    function, arguments = step_function(descriptor, descriptors.build(descriptor))
+    function, arguments = exported(descriptor, descriptors.build(descriptor), whole)
     expected = function(*arguments)
     model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=18)
     session = onnxruntime.InferenceSession(model.SerializeToString())
@@ -345,12 +349,23 @@ def test_some_steps_export(tmp_path):
     check_onnx(FEW[0])
 
 
+# The parallel form of a monotonic attention is a cumulative product, which neither container has: its step is exported.
+WHOLE = [d for d in TABLE if "monotonic" not in d.name]
+
+
 @pytest.mark.slow
-def test_every_step_exports_to_litert_with_built_in_ops(tmp_path):
-    check_litert(TABLE, tmp_path)
+@pytest.mark.parametrize(("table", "whole"), [(TABLE, False), (WHOLE, True)], ids=["step", "whole"])
+def test_every_layer_exports_to_litert_with_built_in_ops(table, whole, tmp_path):
+    check_litert(table, tmp_path, whole)
 
 
 @pytest.mark.slow
 @every
 def test_every_step_exports_to_onnx(descriptor):
     check_onnx(descriptor)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("descriptor", WHOLE, ids=str)
+def test_every_whole_sequence_exports_to_onnx(descriptor):
+    check_onnx(descriptor, whole=True)
