@@ -137,15 +137,15 @@ _QUICK = Config(
     learning_rate=3e-3,
     schedule="cosine",
     warmup_steps=50,
-    epochs=4,
+    epochs=5,
     patience=0,
 )
 _ONLINE = dataclasses.replace(
-    _QUICK, lines=20000, layers=3, length=40, batch_size=32, lines_per_epoch=5000, epochs=12, warmup_steps=100
+    _QUICK, lines=40000, layers=3, length=36, lines_per_epoch=5000, epochs=24, warmup_steps=100
 )
-_TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=10)
+_TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=16)
 _STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
-_OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, lines=12000, batch_size=16, epochs=10)
+_OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, lines=20000, epochs=16)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",

@@ -104,7 +104,8 @@ def load(config, codec: Codec | None = None) -> Data:
 
 def _generated(config, codec: Codec | None) -> Data:
     codec = codec or generated.codec(config)
-    counts = {"train": config.lines, "validation": generated.HELD_OUT, "test": generated.HELD_OUT}
+    held_out = min(generated.HELD_OUT, max(config.lines // 10, 10))
+    counts = {"train": config.lines, "validation": held_out, "test": held_out}
     made = {name: Lines(lambda name=name: _write(config, codec, name, counts[name])) for name in PARTS}
     description = f"generated lines of up to {config.length} characters"
     return _data(config, codec, made, counts, (), description, "none: the lines are written by this program")

@@ -10,7 +10,7 @@ from .ink import Ink
 from .pictures import Picture
 
 NAME = "generated"
-HELD_OUT = 400  # lines for validation, and as many for the test
+HELD_OUT = 400  # lines for validation at most, and as many for the test
 _PER_WRITER = 3  # lines that one writer writes
 
 

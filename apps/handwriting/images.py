@@ -85,7 +85,8 @@ def _smooth(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def prepare(picture: np.ndarray, height: int) -> np.ndarray:
-    """A picture as a model sees it: cropped to its ink, `height` pixels tall, ink 1 and paper 0; (columns, height).
+    """A picture as a model sees it: cropped to its ink, `height` pixels tall, ink 1 and paper 0; (columns, height), an
+    even number of columns.
 
     The crop leaves out what is not ink above and below, so that the size of the paper does not matter.
     """
@@ -99,7 +100,7 @@ def prepare(picture: np.ndarray, height: int) -> np.ndarray:
     rows, columns = _span(strong.sum(1) > 0.004 * ink.shape[1]), _span(strong.any(0))
     edge = max(2, (rows[1] - rows[0]) // 12)
     ink = ink[max(rows[0] - edge, 0) : rows[1] + edge, max(columns[0] - edge, 0) : columns[1] + edge]
-    width = max(4, round(ink.shape[1] * height / ink.shape[0]))
+    width = 2 * max(2, round(ink.shape[1] * height / ink.shape[0] / 2))
     return resize(ink, height, width).T.astype(np.float32)
 
 

@@ -84,6 +84,7 @@ class CTCHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.classes = classes
         self.dense = keras.layers.Dense(classes)
+        self.supports_masking = True
 
     def build(self, shape):
         self.dense.build(shape)
@@ -199,7 +200,8 @@ class Columns(keras.layers.Layer):
 
     Args: channels: of the first convolution; the second has twice as many, the third four times.
 
-    Shapes: (batch, columns, height) to (batch, columns / 2, height / 8 × 4 channels).
+    Shapes: (batch, columns, height), an even number of columns, and optionally 1 where there is no padding (batch,
+    columns); to (batch, columns / 2, height / 8 × 4 channels).
     """
 
     def __init__(self, channels=12, **kwargs):
@@ -220,10 +222,14 @@ class Columns(keras.layers.Layer):
         self.width = inputs * height
         self.built = True
 
-    def call(self, pictures):
+    def call(self, pictures, there=None):
         x = ops.expand_dims(pictures, -1)
         for convolve, pool in zip(self.convolutions, self.pools, strict=True):
-            x = pool(convolve(x))
+            x = convolve(x)
+            if there is not None:  # beyond the end all is zero, as it is beyond the end of a picture without padding
+                x = x * there[:, :, None, None]
+                there = there[:, ::2] if pool.pool_size[0] == 2 else there
+            x = pool(x)
         return ops.reshape(x, (*ops.shape(x)[:2], self.width))
 
     def compute_output_shape(self, shape):
@@ -240,7 +246,7 @@ class PictureReader(keras.layers.Layer):
     Args: classes, blank included; channels: see `Columns`; the rest as `RecurrentStack`.
 
     Shapes: frames (batch, columns, height) of ink in [0, 1], columns of zeros at the end are padding; to (batch,
-    columns / 2, classes).
+    columns / 2, classes). The number of columns is even.
     """
 
     def __init__(self, classes, cell, units, layers, dropout=0.0, channels=12, **kwargs):
@@ -262,9 +268,9 @@ class PictureReader(keras.layers.Layer):
     def call(self, frames, training=False):
         some = ops.cast(ops.any(ops.not_equal(frames, 0.0), axis=-1), "float32")
         follows = ops.flip(ops.cumsum(ops.flip(some, 1), axis=1), 1) > 0  # this column or a later one has ink
-        count = ops.shape(frames)[1] // 2
-        mask = follows[:, : 2 * count : 2]
-        return self.head(self.stack(self.columns(frames), mask, training=training), mask)
+        there = follows[:, ::2]
+        features = self.columns(frames, ops.repeat(ops.cast(there, frames.dtype), 2, axis=1))
+        return self.head(self.stack(features, there, training=training), there)
 
     def recognise(self, inputs):
         """Log-probabilities of a whole line without padding."""

@@ -33,8 +33,6 @@ class Pattern:
             raise UsageError(f"--pattern {pattern!r}: unexpected '{pattern[self._at]}' at {self._at + 1}")
         self._start = self._closure({start})
         self.after = lru_cache(50_000)(self._after)
-        if not self._start:
-            raise UsageError(f"--pattern {pattern!r}: no text over the model's alphabet fits it")
 
     def allowed(self, prefix: str) -> np.ndarray:
         """(1 + letters,) whether each letter may follow; in place 0, whether the text may end."""
