@@ -133,6 +133,7 @@ class PredictOptions:
 
 _QUICK = Config(
     scenes=5000,
+    rows=5000,
     longest=16,
     captions=2,
     batch_size=32,
@@ -140,12 +141,12 @@ _QUICK = Config(
     schedule="cosine",
     warmup_steps=100,
     word_dropout=0.05,
-    word_swap=0.3,
+    word_swap=0.1,
     epochs=12,
     patience=0,
 )
 _SCENES = dataclasses.replace(
-    _QUICK, scenes=16000, rows=16000, epochs=30, units=160, held_out_scenes=1000, average=0.99
+    _QUICK, scenes=12000, rows=12000, epochs=20, units=160, held_out_scenes=1000, average=0.99
 )
 _FLICKR8K = Config(
     data="flickr8k",
@@ -162,17 +163,37 @@ _FLICKR8K = Config(
     attention_units=96,
     units=192,
     embedding=128,
-    dropout=0.5,
+    dropout=0.4,
+    word_swap=0.1,
     learning_rate=2e-3,
     schedule="cosine",
     warmup_steps=50,
     epochs=20,
     patience=5,
 )
+_FLICKR8K_FULL = dataclasses.replace(
+    _FLICKR8K,
+    image_size=224,
+    encoder="resnet50",
+    encoder_weights="imagenet",
+    pool=1,
+    longest=24,
+    memory_units=512,
+    attention_units=256,
+    units=512,
+    embedding=256,
+    coverage=1.0,
+    batch_size=32,
+    learning_rate=4e-4,
+    finetune_epochs=5,
+)
 
 PRESETS = {
     "quick": Preset("Rendered scenes, small CNN and attention: under five minutes on two cores.", _QUICK),
     "scenes": Preset("Rendered scenes, trained until unseen combinations are described rightly.", _SCENES),
     "flickr8k": Preset("Flickr8k (--data FOLDER) on features of SqueezeNet 1.1 (--encoder-weights FILE).", _FLICKR8K),
+    "flickr8k-full": Preset(
+        "All of Flickr8k (--data FOLDER), ResNet50 by keras.applications, fine-tuned: a GPU's work.", _FLICKR8K_FULL
+    ),
 }
 DEFAULT = "quick"

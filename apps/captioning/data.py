@@ -18,7 +18,7 @@ from .reading import Captioned
 PARTS = ("train", "validation", "test")
 SHOWN = 5  # left-out rows that are named one by one
 KEPT = 512 << 20  # bytes of decoded pictures that are kept in memory
-SCENE_CAPTIONS = 4
+SCENE_CAPTIONS = 4  # of a rendered scene
 
 
 @dataclass(frozen=True)

@@ -93,22 +93,17 @@ class Scaling(keras.layers.Layer):
 
 
 def application_names() -> dict[str, str]:
-    """Networks of keras.applications in lower case, and the module that each is in."""
-    found = {}
-    for module in vars(keras.applications):
-        package = getattr(keras.applications, module)
-        if hasattr(package, "preprocess_input"):
-            makers = [n for n, v in vars(package).items() if callable(v) and n[:1].isupper()]
-            found |= {name.lower(): f"{module}.{name}" for name in makers}
-    return found
+    """The networks of keras.applications by their names in lower case."""
+    return {n.lower(): n for n, v in vars(keras.applications).items() if callable(v) and n[:1].isupper()}
 
 
 def _application(name: str):
+    """The function that makes a network, and the module that has its `preprocess_input`."""
     known = application_names()
     if name.lower() not in known:
         raise UsageError(f"--encoder: unknown network '{name}'{did_you_mean(name, ['small', 'squeezenet', *known])}")
-    module, _, maker = known[name.lower()].partition(".")
-    return getattr(getattr(keras.applications, module), maker), module
+    make = getattr(keras.applications, known[name.lower()])
+    return make, make.__module__.rpartition(".")[2]
 
 
 def load_weights(encoder: keras.Model, source: str) -> None:

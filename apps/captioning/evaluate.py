@@ -156,15 +156,15 @@ def _verdict(model: dict, beside: dict) -> tuple[str, ...]:
 
 def _split_note(config, album: Album) -> tuple[str, ...]:
     if album.pictures[0].scene is not None:
-        return ("every test scene holds a pair of colour and shape that training and validation never show",)
+        return ("every test scene holds a size, colour and shape that training and validation never show together",)
     return ("cider: CIDEr-D with the document frequencies of the test references; compare scores on one test set only",)
 
 
 def score(engine, config, data: Data) -> tuple[str, float]:
-    """10 − CIDEr-D on up to 100 test pictures: what quantisation must not lose."""
+    """−CIDEr-D on up to 100 test pictures: what quantisation must not lose."""
     album = (data.parts["test"] or data.parts["train"])[:SCORED]
     captions = [c.text for c in caption_all(engine, config, data.codec, album)]
-    return "10-cider", 10 - metrics.cider_d(captions, album.captions())
+    return "-cider", -metrics.cider_d(captions, album.captions())
 
 
 def samples(engine, config, data: Data) -> dict[str, list[dict]]:

@@ -7,7 +7,7 @@ from .scenes import COLOURS, INVERSE, NUMBERS, SHAPES, SIZES, Scene
 
 _NUMBER_WORDS = {"a": 1, **{word: number for number, word in NUMBERS.items()}}
 _SHAPE_WORDS = {scenes.noun_phrase(("", "", shape), n).split()[-1]: (shape, n > 1) for shape in SHAPES for n in (1, 2)}
-_RELATIONS = {f"to the {r}" if r in ("left of", "right of") else r: r for r in INVERSE}
+_RELATIONS = {scenes.phrase(relation): relation for relation in INVERSE}
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,23 @@ def parse(caption: str) -> Claims | None:
 
 def _parse_body(text: str, verb: str) -> Claims | None:
     for phrase, relation in _RELATIONS.items():
+        if text.startswith(f"{phrase} ") and verb:  # to the left of a … (there) is a …
+            second, _, first = text.removeprefix(f"{phrase} ").replace(" there is ", " is ").partition(" is ")
+            return _related(first, relation, second)
         first, found, second = text.partition(f" {verb}{phrase} ")
         if found:
-            a, b = _noun_phrase(first), _noun_phrase(second)
-            if a is None or b is None or a[1] != 1 or b[1] != 1:
-                return None
-            return Claims({a[0]: 1, b[0]: 1}, (a[0], relation, b[0]))
+            return _related(first, relation, second)
     parts = [_noun_phrase(part) for part in text.split(" and ")]
     if None in parts or len({kind for kind, _ in parts}) != len(parts):
         return None
     return Claims(dict(parts))
+
+
+def _related(first: str, relation: str, second: str) -> Claims | None:
+    a, b = _noun_phrase(first), _noun_phrase(second)
+    if a is None or b is None or a[1] != 1 or b[1] != 1:
+        return None
+    return Claims({a[0]: 1, b[0]: 1}, (a[0], relation, b[0]))
 
 
 def _noun_phrase(text: str) -> tuple[tuple[str, str, str], int] | None:

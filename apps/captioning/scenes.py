@@ -1,10 +1,11 @@
 """Rendered scenes: shapes in colours and sizes on varied backgrounds, with captions that are true of them. NumPy only.
 
-A scene is a pure function of (split, number): nothing is stored, any picture can be drawn again. Pairs of colour and
-shape in `HELD_OUT` never occur in training: validation scenes hold at least one of the validation pairs, test scenes at
-least one of the test pairs, and no other held-out pair.
+A scene is a pure function of (split, number): nothing is stored, any picture can be drawn again. A quarter of the
+combinations of size, colour and shape, `HELD_OUT`, never occurs in training: every validation scene holds at least one
+of the validation combinations, every test scene at least one of the test combinations, and none of the other's.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +31,16 @@ INVERSE = {
     "in front of": "behind",
     "behind": "in front of",
 }
-HELD_OUT = {
-    "validation": tuple(zip(("red", "green", "blue", "yellow", "purple", "orange"), SHAPES, strict=True)),
-    "test": tuple(zip(("red", "green", "blue", "yellow", "purple", "white"), (*SHAPES[2:], *SHAPES[:2]), strict=True)),
-}
+
+
+def _held_out(rest: int) -> tuple[tuple[str, str, str], ...]:
+    """One size, in turn, of every pair of colour and shape whose places add up to `rest` modulo 4."""
+    places = itertools.product(enumerate(COLOURS), enumerate(SHAPES))
+    pairs = [(colour, shape) for (c, colour), (s, shape) in places if (c + s) % 4 == rest]
+    return tuple((tuple(SIZES)[k % 2], *pair) for k, pair in enumerate(pairs))
+
+
+HELD_OUT = {"validation": _held_out(1), "test": _held_out(3)}
 SIDE = 64  # pixels of a scene, unless it is drawn larger
 _SPLITS = ("train", "validation", "test")
 _KINDS = {"one": 0.1, "pair": 0.5, "count": 0.2, "mixed": 0.2}
@@ -79,17 +86,16 @@ def make_scene(split: str, number: int) -> Scene:
 
 def _choose_kinds(rng, kind: str, split: str) -> list[tuple[str, str, str]]:
     """(size, colour, shape) of each of the scene's groups; different ones."""
-    barred = {pair for name, pairs in HELD_OUT.items() if name != split for pair in pairs}
+    barred = {kind for name, kinds in HELD_OUT.items() if name != split for kind in kinds}
     groups: list[tuple[str, str, str]] = []
     count = 1 if kind in ("one", "count") else 2
     while len(groups) < count:
-        size = str(rng.choice(list(SIZES)))
         if not groups and split != "train":
-            pair = HELD_OUT[split][rng.integers(len(HELD_OUT[split]))]
+            one = HELD_OUT[split][rng.integers(len(HELD_OUT[split]))]
         else:
-            pair = str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES))
-        if pair not in barred and (size, *pair) not in groups:
-            groups.append((size, *pair))
+            one = tuple(str(rng.choice(names)) for names in (tuple(SIZES), tuple(COLOURS), SHAPES))
+        if one not in barred and one not in groups:
+            groups.append(one)
     if rng.random() < 0.5:
         groups.reverse()
     return groups
@@ -191,18 +197,32 @@ def noun_phrase(kind: tuple[str, str, str], number: int = 1) -> str:
 def _all_captions(scene: Scene) -> list[str]:
     groups = groups_of(scene)
     if scene.kind == "pair":
-        sentences = []
-        for a, relation, b in sorted(true_relations(scene)):
-            first, second = noun_phrase(a), noun_phrase(b)
-            where = f"to the {relation}" if relation in ("left of", "right of") else relation
-            sentences += [f"{first} is {where} {second}", f"there is {first} {where} {second}"]
-        return sentences
+        return [sentence for fact in sorted(true_relations(scene)) for sentence in _relation_captions(*fact)]
     parts = [noun_phrase(kind, number) for kind, number in groups.items()]
     most = max(groups.values())
     if len(parts) == 1:
         return [parts[0], f"there {'is' if most == 1 else 'are'} {parts[0]}", f"a picture of {parts[0]}"]
     parts.sort(key=lambda part: part.startswith("a "))
     return [" and ".join(parts), f"there are {' and '.join(parts)}", " and ".join(reversed(parts))]
+
+
+def _relation_captions(a, relation: str, b) -> list[str]:
+    """Four sentences that name what is left, above or in front before the other; none for the inverse relations."""
+    if relation not in ("left of", "above", "in front of"):
+        return []
+    first, second = noun_phrase(a), noun_phrase(b)
+    where, inverse = phrase(relation), phrase(INVERSE[relation])
+    return [
+        f"{first} is {where} {second}",
+        f"there is {first} {where} {second}",
+        f"{inverse} {first} is {second}",
+        f"{inverse} {first} there is {second}",
+    ]
+
+
+def phrase(relation: str) -> str:
+    """How a relation is said: `to the left of`, `above`."""
+    return f"to the {relation}" if relation in ("left of", "right of") else relation
 
 
 def render(scene: Scene, side: int = SIDE) -> np.ndarray:

@@ -18,7 +18,7 @@ from elman.apps.core.errors import ElmanError, UsageError
 from elman.apps.core.verbs import export
 
 TINY = Config(
-    scenes=60, held_out_scenes=8, longest=16, captions=2, units=16, embedding=8, memory_units=12, attention_units=8,
+    scenes=60, held_out_scenes=8, longest=9, captions=2, units=16, embedding=8, memory_units=12, attention_units=8,
     epochs=2, batch_size=16, image_size=32,
 )  # fmt: skip
 
@@ -165,7 +165,7 @@ def test_own_pictures(photos, tmp_path):
     """Trains on a folder of pictures, from a trained run, as subwords, with everything that training offers."""
     config = dataclasses.replace(
         TINY, data=str(photos), scenes=60, epochs=1, vocabulary="subwords", pieces=70, cell="gru", label_smoothing=0.1,
-        coverage=0.5, scheduled_sampling=0.3, self_critical_epochs=1, split=(0.6, 0.2, 0.2), longest=24,
+        coverage=0.5, scheduled_sampling=0.3, self_critical_epochs=1, split=(0.6, 0.2, 0.2),
     )  # fmt: skip
     trained = captioning.APP.train(config, tmp_path / "run")
     assert trained.metrics["sizes"]["train"] == 14
@@ -199,6 +199,7 @@ def test_a_start_that_does_not_fit_is_named(run, tmp_path):
         captioning.APP.train(dataclasses.replace(TINY, start=str(tmp_path)), tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_finetuning_moves_the_encoder(run, photos, tmp_path):
     config = dataclasses.replace(
         TINY, data=str(photos), start=str(run.path), frozen=True, epochs=1, cache=str(tmp_path / "cache"),
