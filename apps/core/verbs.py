@@ -43,26 +43,7 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
         _say(f"warning: {warning}", quiet)
     began = time.perf_counter()
     keras.utils.set_random_seed(config.seed)
-    model_stage = app.stage("model")
-    model = model_stage.build(config, data.codec)
-    try:
-        fitted = training.fit(
-            model,
-            config,
-            model_stage.loss(model, config, data.codec),
-            data.train,
-            data.validation,
-            run.path,
-            rows=data.rows_per_epoch,
-            resume=resume,
-            quiet=quiet,
-            on_epoch=on_epoch,
-        )
-        if hasattr(model_stage, "refine"):
-            model_stage.refine(model, config, data, run.path, resume=resume, quiet=quiet)
-    except ElmanError:
-        run.discard_empty()  # nothing was learnt: the same --out may be tried again
-        raise
+    model, fitted = _fit(app, config, data, run, resume=resume, quiet=quiet, on_epoch=on_epoch)
     with replacing(run.path / "model.keras") as path:
         model.save(path)
     write_json(run.path / "codec.json", data.codec.to_json())
@@ -86,6 +67,33 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
     )
     _say(f"trained {len(fitted.history)} epochs in {time.perf_counter() - began:.0f} s: {fitted.reason}", quiet)
     return run, data, open_run(app, run, model), model
+
+
+def _fit(app: App, config, data, run: Run, *, resume: bool, quiet: bool, on_epoch):
+    """The model of the best epoch, refined where the application has more to do, and what training left behind."""
+    from . import training
+
+    stage = app.stage("model")
+    try:
+        model = stage.build(config, data.codec)
+        fitted = training.fit(
+            model,
+            config,
+            stage.loss(model, config, data.codec),
+            data.train,
+            data.validation,
+            run.path,
+            rows=data.rows_per_epoch,
+            resume=resume,
+            quiet=quiet,
+            on_epoch=on_epoch,
+        )
+        if hasattr(stage, "refine"):
+            stage.refine(model, config, data, run.path, resume=resume, quiet=quiet)
+    except ElmanError:
+        run.discard_empty()  # nothing was learnt: the same --out may be tried again
+        raise
+    return model, fitted
 
 
 def evaluate(app: App, path, *, data=None, engine=None, out=None, quiet=True, **options) -> dict:
