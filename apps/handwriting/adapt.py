@@ -119,10 +119,10 @@ def _read(codec: Codec, place: str) -> tuple[list[Ink], list[str]]:
 def _scores(opened, codec: Codec, inks: list[Ink]) -> dict:
     from . import decode
     from .config import PredictOptions
-    from .evaluate import rates, transcribe
+    from .evaluate import rates
 
     greedy = decode.Decoder(codec, PredictOptions())
-    texts = [greedy(transcribe(opened.engine, codec, encode(codec, ink)))[0].text for ink in inks]
+    texts = [greedy(decode.look(opened.engine, codec.encode(ink)))[0].text for ink in inks]
     return rates([ink.text for ink in inks], texts)
 
 
@@ -150,7 +150,8 @@ def _fit(model, config, codec: Codec, inks: list[Ink], options, directory: Path,
         warmup_steps=20,
         patience=0,
     )
-    train, seen = Lines(lambda: rows).source(len(rows)), Lines(lambda: plain).source(len(plain))
+    attention = config.model == "attention"
+    train, seen = (Lines(lambda lines=lines: lines).source(len(lines), attention) for lines in (rows, plain))
     return training.fit(model, tuned, loss(model, config, codec), train, seen, directory, quiet=quiet)
 
 

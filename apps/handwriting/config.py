@@ -14,9 +14,9 @@ class Config(TrainingConfig):
     data: str = "generated"
     """`generated` (written here, no download), or a path: InkML, an IAM-OnDB folder, JSON or CSV strokes, pendigits,
     Omniglot's zip of strokes; for offline models a folder of line images with texts."""
-    model: Literal["online", "streaming", "offline", "classifier"] = "online"
+    model: Literal["online", "streaming", "offline", "attention", "classifier"] = "online"
     """online: bidirectional, reads a whole line; streaming: reads on after every stroke; offline: reads images;
-    classifier: names a single drawing."""
+    attention: a decoder that writes a character at a time (no CTC); classifier: names a single drawing."""
     text: str = ""
     """A UTF-8 text file whose words the generator writes; the manual that Python brings where none is given."""
     lines: int = 20000
@@ -145,6 +145,7 @@ _ONLINE = dataclasses.replace(
 )
 _TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=16)
 _STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
+_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2)
 _OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, lines=20000, epochs=16)
 _PENDIGITS = Config(
     model="classifier",
@@ -174,6 +175,7 @@ PRESETS = {
     "online-tiny": Preset("The same in under 1 MB as int8: two layers of 64 units.", _TINY),
     "streaming": Preset("Pen strokes to text as they are written: two layers in one direction.", _STREAMING),
     "offline": Preset("Pictures of lines to text: convolutions and two bidirectional layers.", _OFFLINE),
+    "attention": Preset("Pen strokes to text by an attention decoder instead of CTC.", _ATTENTION),
     "pendigits": Preset("UCI pen digits (--data FOLDER with pendigits.tra and .tes).", _PENDIGITS),
     "omniglot": Preset("Omniglot's zip of strokes (--data), drawers 17 to 20 held out.", _OMNIGLOT),
 }

@@ -43,9 +43,10 @@ class Lines:
     def rows(self) -> list[Line]:
         return self._make()
 
-    def source(self, count: int) -> Source:
+    def source(self, count: int, attention: bool = False) -> Source:
         def gather(indices):
-            return collate([self.rows[i] for i in indices])
+            rows = collate([self.rows[i] for i in indices])
+            return with_previous(*rows) if attention else rows
 
         return Source(count, gather, lambda: np.array([len(line.frames) for line in self.rows]))
 
@@ -78,6 +79,12 @@ def collate(lines: list[Line]) -> tuple[np.ndarray, np.ndarray]:
         frames[row, : len(line.frames)] = line.frames
         classes[row, : len(line.classes)] = line.classes
     return frames, classes
+
+
+def with_previous(frames: np.ndarray, classes: np.ndarray) -> tuple[dict, np.ndarray]:
+    """What an attention decoder learns from: frames and the character before, to the characters and their end (0)."""
+    none = np.zeros((len(classes), 1), np.int32)
+    return {"frames": frames, "previous": np.concatenate([none, classes], 1)}, np.concatenate([classes, none], 1)
 
 
 def load(config, codec: Codec | None = None) -> Data:
@@ -204,8 +211,8 @@ def _data(config, codec, parts, counts, warnings, description, license, sizes=No
         codec,
         parts,
         sizes or counts,
-        parts["train"].source(counts["train"]),
-        parts["validation"].source(counts["validation"]),
+        parts["train"].source(counts["train"], config.model == "attention"),
+        parts["validation"].source(counts["validation"], config.model == "attention"),
         config.lines_per_epoch,
         warnings,
         description,

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..core.decoding import LanguageModel, PrefixBeamSearch, Transcript, best_path
 from ..core.errors import DataError, UsageError
+from . import attending
 from .codec import Codec
 from .patterns import Pattern
 
@@ -26,7 +27,11 @@ class Decoder:
         self.sure = codec.sure if options.sure is None else options.sure
         self._search = self._make() if _guided(options) else None
 
-    def __call__(self, log_probs: np.ndarray) -> list[Transcript]:
+    def __call__(self, seen: np.ndarray | attending.Encoded) -> list[Transcript]:
+        """Reads what `look` returned."""
+        if isinstance(seen, attending.Encoded):
+            return self._write(seen)
+        log_probs = seen
         if len(log_probs) > MOST_FRAMES:
             raise DataError(f"{len(log_probs):,} frames; expected at most {MOST_FRAMES:,}; give one line at a time")
         if self._search is None:
@@ -37,6 +42,18 @@ class Decoder:
             raise DataError(f"no reading: {error}") from None
         if not found:
             raise DataError("no reading fits the rules (--pattern, --lexicon); loosen them")
+        return found
+
+    def _write(self, seen: attending.Encoded) -> list[Transcript]:
+        options = self.options
+        if options.language_model or options.lexicon or options.hotwords:
+            raise UsageError(
+                "--language-model, --lexicon, --hotwords: for CTC; this model has an attention decoder"
+            )
+        allowed = Pattern(options.pattern, self.codec.alphabet).allowed if options.pattern else None
+        found = attending.search(seen, self.codec.alphabet, options.beam, options.n_best, allowed)
+        if not found:
+            raise DataError("no reading fits --pattern; loosen it")
         return found
 
     def _make(self) -> PrefixBeamSearch:
@@ -59,6 +76,14 @@ class Decoder:
             margin=np.inf if pattern else 15.0,
             log_probs=True,
         )
+
+
+def look(engine, frames: np.ndarray) -> np.ndarray | attending.Encoded:
+    """What the network says of frames (frames, features): log-probabilities (frames, classes), or a memory to read."""
+    frames = np.asarray(frames, np.float32)
+    if "encode" in engine.signatures:
+        return attending.encode(engine, frames)
+    return engine("recognise", frames=frames[None])["log_probs"][0]
 
 
 def _guided(options) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.progress import track
-from . import decode
+from . import attending, decode
 from .codec import Codec, logit
 from .config import PredictOptions
 from .data import Data, Line
@@ -64,11 +64,10 @@ def evaluate(engine, config, data: Data, *, quiet: bool = True, options: Predict
     readings, searched, seconds = [], [], []
     for line in track(lines, "reading", quiet=quiet):
         began = time.perf_counter()
-        log_probs = transcribe(engine, data.codec, line)
+        seen = decode.look(engine, line.frames)
+        readings.append(made(line.ink, data.codec, seen, line.places, greedy))
         seconds.append(time.perf_counter() - began)
-        places = np.zeros(len(log_probs)) if line.places is None else line.places
-        readings.append(made(line.ink, data.codec, log_probs, places, greedy))
-        searched.append(guided(log_probs)[0].text)
+        searched.append(guided(seen)[0].text)
     truths = [line.ink.text for line in lines]
     pairs = aligned(truths, [r.text for r in readings])
     model = {**rates(truths, [r.text for r in readings])}
@@ -86,11 +85,6 @@ def _with_text(lines: list[Line], config) -> list[Line]:
     if not known:
         raise DataError(f"{config.data}: no test line with a text; give texts, or lines that training did not see")
     return known
-
-
-def transcribe(engine, codec: Codec, line: Line) -> np.ndarray:
-    """Log-probabilities (frames, classes) of a line."""
-    return engine("recognise", frames=np.asarray(line.frames, np.float32)[None])["log_probs"][0]
 
 
 def rates(truths: list[str], texts: list[str]) -> dict:
@@ -166,7 +160,7 @@ def error_rate(engine, data: Data, split: str, most_lines: int = 100, most_drawi
         return error_rate(engine, data.codec, _some(data, split, most_drawings))
     lines = [line for line in _some(data, split, most_lines) if line.ink.text]
     greedy = decode.Decoder(data.codec, PredictOptions())
-    texts = [greedy(transcribe(engine, data.codec, line))[0].text for line in lines]
+    texts = [greedy(decode.look(engine, line.frames))[0].text for line in lines]
     return rates([line.ink.text for line in lines], texts)["cer"]
 
 
@@ -180,6 +174,8 @@ def samples(engine, config, data: Data) -> dict[str, list[dict]]:
     lines = [np.asarray(line.frames, np.float32) for line in _some(data, "test", 8)]
     short = min(len(frames) for frames in lines)
     whole = "classify" if data.codec.kind == "symbol" else "recognise"
+    if "encode" in engine.signatures:
+        return _attention_samples(engine, lines)
     found = {whole: [{"frames": frames[None]} for frames in lines]}
     found[whole].append({"frames": np.stack([frames[:short] for frames in lines[:3]])})
     if "step" in engine.signatures:
@@ -190,6 +186,24 @@ def samples(engine, config, data: Data) -> dict[str, list[dict]]:
             outputs = engine("step", **found["step"][-1])
             states = {into: outputs[out] for out, into in engine.signatures["step"].states.items()}
     return found
+
+
+def _attention_samples(engine, lines: list[np.ndarray]) -> dict[str, list[dict]]:
+    """Inputs of `encode`, and of `step` while each line is written."""
+    recorded: dict[str, list[dict]] = {"encode": [], "step": []}
+
+    def recording(signature, **arrays):
+        recorded[signature].append({k: v.copy() for k, v in arrays.items()})
+        return engine(signature, **arrays)
+
+    recording.signatures = engine.signatures
+    for frames in lines:
+        seen = attending.encode(recording, frames[:60])
+        states, tokens = seen.states(), np.zeros(1, np.int64)
+        for _ in range(8):
+            log_probs, states, _ = seen.step(tokens, states)
+            tokens = log_probs.argmax(-1)
+    return recorded
 
 
 def _zero_states(signature, batch: int) -> dict[str, np.ndarray]:
@@ -215,8 +229,7 @@ def calibrate(engine, config, data: Data) -> Codec:
 
 
 def _read(engine, codec: Codec, line: Line, decoder) -> Reading:
-    log_probs = transcribe(engine, codec, line)
-    return made(line.ink, codec, log_probs, np.zeros(len(log_probs)), decoder)
+    return made(line.ink, codec, decode.look(engine, line.frames), line.places, decoder)
 
 
 def platt(confidences: np.ndarray, right: np.ndarray) -> tuple[float, float]:

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from ..core.signature import Signature, Spec
+from .attentive import AttentiveReader, TextLoss
 from .codec import BLANK, Codec
 from .network import LineReader, PictureReader, SymbolReader
 
@@ -11,13 +12,17 @@ from .network import LineReader, PictureReader, SymbolReader
 def build(config, codec: Codec) -> keras.Model:
     """The model of a configuration: frames in, logits out."""
     frames = keras.Input((None, codec.features), name="frames")
+    classes = len(codec.alphabet) + 1
     size = {"cell": config.cell, "units": config.units, "layers": config.layers, "dropout": config.dropout}
+    if config.model == "attention":
+        inputs = {"frames": frames, "previous": keras.Input((None,), dtype="int32", name="previous")}
+        return keras.Model(inputs, AttentiveReader(classes, **size, name="reader")(inputs), name=config.model)
     if codec.kind == "symbol":
         reader = SymbolReader(len(codec.alphabet), **size, name="reader")
     elif codec.kind == "image":
-        reader = PictureReader(len(codec.alphabet) + 1, **size, channels=config.channels, name="reader")
+        reader = PictureReader(classes, **size, channels=config.channels, name="reader")
     else:
-        reader = LineReader(len(codec.alphabet) + 1, **size, bidirectional=not codec.causal, name="reader")
+        reader = LineReader(classes, **size, bidirectional=not codec.causal, name="reader")
     return keras.Model(frames, reader(frames), name=config.model)
 
 
@@ -50,14 +55,19 @@ class SymbolLoss(keras.losses.Loss):
 
 def loss(model: keras.Model, config, codec: Codec) -> keras.losses.Loss:
     """What training minimises."""
+    if config.model == "attention":
+        return TextLoss(name="text")
     return SymbolLoss(name="symbol") if codec.kind == "symbol" else CTCLoss(name="ctc")
 
 
 def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
-    """`recognise`, a whole line; of a streaming model also `step`, one frame; of single drawings `classify`."""
+    """`recognise`, a whole line; of a streaming model also `step`, one frame; of an attention decoder `encode` and
+    `step`, one character; of single drawings `classify`."""
     reader = model.get_layer("reader")
     classes = len(codec.alphabet) + 1
     frames = Spec("frames", (None, None, codec.features))
+    if config.model == "attention":
+        return _attention_signatures(reader, config, codec)
     if codec.kind == "symbol":
         told = {"probabilities": f"(batch, {len(codec.alphabet)}) of the codec's alphabet"}
         return [Signature("classify", (frames,), told, {}, reader.classify, fixed_batch=True)]
@@ -70,3 +80,20 @@ def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
         frame = Spec("frame", (None, codec.features))
         found.append(Signature("step", (frame, *states), outputs, feeds, reader.step))
     return found
+
+
+def _attention_signatures(reader: AttentiveReader, config, codec: Codec) -> list[Signature]:
+    units, width, classes = config.units, reader.stack.width, len(codec.alphabet) + 1
+    frames = Spec("frames", (None, None, codec.features))
+    told = {"values": f"(batch, frames, {width})", "keys": f"(batch, frames, {units})"}
+    names = reader.state_names()
+    states = [*(Spec(name, (None, units)) for name in names), Spec("fed", (None, units)), Spec("looked", (None, None))]
+    memory = [Spec("memory_values", (None, None, width)), Spec("memory_keys", (None, None, units))]
+    outputs = {"log_probs": f"(batch, {classes}); class 0 ends the text", "looks": "(batch, frames), sums to 1"}
+    outputs |= {f"next_{s.name}": f"(batch, {'frames' if s.shape[1] is None else s.shape[1]})" for s in states}
+    feeds = {f"next_{s.name}": s.name for s in states}
+    previous = Spec("previous", (None,), "int32")
+    return [
+        Signature("encode", (frames,), told, {}, reader.encode, fixed_batch=True),
+        Signature("step", (previous, *states, *memory), outputs, feeds, reader.step),
+    ]

@@ -72,12 +72,12 @@ def _streamed(engine, codec: Codec, ink: Ink, decoder: decode.Decoder) -> Readin
 def read(engine, codec: Codec, ink: Ink, decoder: decode.Decoder) -> Reading:
     """Reads one line."""
     frames, places = codec.encode_traced(ink)
-    return made(ink, codec, engine("recognise", frames=frames[None])["log_probs"][0], places, decoder)
+    return made(ink, codec, decode.look(engine, frames), places, decoder)
 
 
-def made(ink: Ink, codec: Codec, log_probs: np.ndarray, places: np.ndarray, decoder: decode.Decoder) -> Reading:
-    """The reading of a line's log-probabilities (frames, classes), whose frames begin at `places` in the ink."""
-    found = decoder(log_probs)
+def made(ink: Ink | Picture, codec: Codec, seen, places: np.ndarray, decoder: decode.Decoder) -> Reading:
+    """The reading of what `decode.look` saw of a line whose frames begin at `places` in the ink."""
+    found = decoder(seen)
     best = found[0]
     confidences = codec.calibrated(best.confidences)
     characters = [
