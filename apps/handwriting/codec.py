@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import DataError
-from . import features, images
+from . import bezier, features, images
 from .ink import Ink
 
 BLANK = 0
@@ -24,6 +24,7 @@ class Codec:
         height: rows of a picture.
         causal: whether no feature looks ahead; slope and slant are left as they are, and the first strokes alone say
             how large the writing is.
+        curves: whether a frame is a Bézier curve, not `stack` points.
         calibration: a, b of p(right) = 1 / (1 + exp(−a logit(confidence) − b)), fitted on validation lines.
         sure: the calibrated confidence below which a reading is not sure.
         seen: short names of the ink that training and validation saw, where it was not generated.
@@ -35,6 +36,7 @@ class Codec:
     stack: int = 4
     height: int = 32
     causal: bool = False
+    curves: bool = False
     calibration: tuple[float, float] = (1.0, 0.0)
     sure: float = 0.9
     seen: tuple[str, ...] = ()
@@ -61,6 +63,8 @@ class Codec:
         """Numbers in a frame."""
         if self.kind == "image":
             return self.height
+        if self.curves:
+            return bezier.FEATURES
         return features.POINT_FEATURES * self.stack
 
     def encode(self, ink, scale: float = 1.0) -> np.ndarray:
@@ -77,6 +81,8 @@ class Codec:
         points, owner, _ = features.normalise(ink, deskew=straight, first=FIRST if self.causal else 0)
         if self.kind == "symbol":
             points = features.symbol(points, owner)
+        if self.curves:
+            return bezier.encode(points * scale, owner)
         found, down, place = features.resample(points * scale, owner, self.spacing)
         if self.kind == "symbol":
             made = features.symbol_features(found, down, self.spacing)

@@ -33,6 +33,8 @@ class Config(TrainingConfig):
     """Distance between the points that a stroke is made into, in heights of an x."""
     stack: int = 4
     """Points in a frame, the step of the network."""
+    curves: bool = False
+    """Frames are cubic Bézier curves, as few as follow the ink, instead of points (online)."""
     height: int = 32
     """Rows that a picture of a line is made into (offline); a multiple of 8."""
     channels: int = 12
@@ -63,6 +65,8 @@ class Config(TrainingConfig):
             self.height >= 8 and self.height % 8 == 0, f"--height: expected a multiple of 8, received {self.height}"
         )
         require(0.02 <= self.spacing <= 1, f"--spacing: expected 0.02 to 1 heights of an x, received {self.spacing}")
+        plain = not self.curves or self.model in ("online", "attention")
+        require(plain, f"--curves: for models online and attention, received --model {self.model}")
         for name in ("dropout", "zoom"):
             value = getattr(self, name)
             require(0 <= value < 1, f"--{name}: expected a share in [0, 1), received {value}")

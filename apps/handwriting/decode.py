@@ -47,9 +47,7 @@ class Decoder:
     def _write(self, seen: attending.Encoded) -> list[Transcript]:
         options = self.options
         if options.language_model or options.lexicon or options.hotwords:
-            raise UsageError(
-                "--language-model, --lexicon, --hotwords: for CTC; this model has an attention decoder"
-            )
+            raise UsageError("--language-model, --lexicon, --hotwords: for CTC; this model has an attention decoder")
         allowed = Pattern(options.pattern, self.codec.alphabet).allowed if options.pattern else None
         found = attending.search(seen, self.codec.alphabet, options.beam, options.n_best, allowed)
         if not found:

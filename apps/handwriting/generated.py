@@ -18,7 +18,13 @@ def codec(config) -> Codec:
     """The codec of a configuration: letters, digits and punctuation."""
     kind = "image" if config.model == "offline" else "strokes"
     return Codec(
-        tuple(texts.ALPHABET), kind, config.spacing, config.stack, config.height, causal=config.model == "streaming"
+        tuple(texts.ALPHABET),
+        kind,
+        config.spacing,
+        config.stack,
+        config.height,
+        causal=config.model == "streaming",
+        curves=config.curves,
     )
 
 
