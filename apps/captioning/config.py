@@ -142,11 +142,12 @@ _QUICK = Config(
     warmup_steps=100,
     word_dropout=0.05,
     word_swap=0.1,
+    label_smoothing=0.1,
     epochs=12,
     patience=0,
 )
 _SCENES = dataclasses.replace(
-    _QUICK, scenes=12000, rows=12000, epochs=20, units=160, held_out_scenes=1000, average=0.99
+    _QUICK, scenes=12000, rows=12000, epochs=16, units=160, held_out_scenes=1000, average=0.99
 )
 _FLICKR8K = Config(
     data="flickr8k",
@@ -156,19 +157,19 @@ _FLICKR8K = Config(
     frozen=True,
     pool=2,
     least_count=4,
-    longest=19,
+    longest=17,
     captions=5,
     batch_size=16,
-    memory_units=192,
-    attention_units=96,
-    units=192,
+    memory_units=128,
+    attention_units=64,
+    units=128,
     embedding=128,
     dropout=0.4,
     word_swap=0.1,
-    learning_rate=2e-3,
+    learning_rate=3e-3,
     schedule="cosine",
     warmup_steps=50,
-    epochs=20,
+    epochs=12,
     patience=5,
 )
 _FLICKR8K_FULL = dataclasses.replace(

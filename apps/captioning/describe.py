@@ -57,12 +57,12 @@ def describe(engine, codec: Codec, pixels: np.ndarray, search: Search) -> list[l
         length_penalty="wu",
         alpha=search.alpha,
         no_repeat_ngram=search.no_repeat,
-        mask=lambda tokens, logits: _sayable(codec.size),
+        mask=lambda tokens, logits: sayable(codec.size),
     )
     return [[_caption(codec, hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
 
-def _sayable(size: int) -> np.ndarray:
+def sayable(size: int) -> np.ndarray:
     """(1, size) False for what is no word: padding, start, unknown."""
     allowed = np.ones((1, size), bool)
     allowed[0, [PAD, START, UNKNOWN]] = False

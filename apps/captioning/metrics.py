@@ -81,30 +81,35 @@ class Cider:
 
     Args:
         references: the captions of each picture. corpus: where document frequencies come from; `references` by default.
+        ends: count the end of a caption as a word, so that breaking off costs: what training on the score needs.
 
     Reference: Vedantam et al. 2015 (arXiv:1411.5726).
     """
 
-    def __init__(self, references: Sequence[Captions], corpus: Sequence[Captions] | None = None):
+    def __init__(self, references: Sequence[Captions], corpus: Sequence[Captions] | None = None, *, ends: bool = False):
+        self.ends = ends
         corpus = references if corpus is None else corpus
         self.frequency: Counter = Counter()
         for truths in corpus:
-            self.frequency.update({gram for truth in truths for order in _ngrams(words(truth)) for gram in order})
+            self.frequency.update({gram for truth in truths for order in _ngrams(self._words(truth)) for gram in order})
         self.log_size = float(np.log(max(len(corpus), 1)))
         self.references = [[self._vector(truth) for truth in truths] for truths in references]
 
-    def _vector(self, caption: str):
+    def _words(self, caption: str, ended: bool = True) -> list[str]:
+        return [*words(caption), "."] if self.ends and ended else words(caption)
+
+    def _vector(self, caption: str, ended: bool = True):
         """Per order: weights of the n-grams, their norm; and the length in words."""
-        tokens = words(caption)
+        tokens = self._words(caption, ended)
         orders = []
         for counts in _ngrams(tokens):
             weights = {g: n * (self.log_size - np.log(max(self.frequency[g], 1))) for g, n in counts.items()}
             orders.append((weights, float(np.sqrt(sum(w * w for w in weights.values())))))
         return orders, len(tokens)
 
-    def score(self, index: int, caption: str) -> float:
-        """The score of a caption of picture `index`, 0 to 10."""
-        orders, length = self._vector(caption)
+    def score(self, index: int, caption: str, ended: bool = True) -> float:
+        """The score of a caption of picture `index`, 0 to 10; `ended` says whether it ends, where that counts."""
+        orders, length = self._vector(caption, ended)
         truths = self.references[index]
         total = 0.0
         for theirs, size in truths:

@@ -14,6 +14,7 @@ from ..core.progress import bar
 from ..core.signature import Signature, Spec
 from ..core.source import Source
 from .codec import END, START, Codec
+from .describe import sayable
 from .metrics import Cider
 
 DRAWS = 5  # captions drawn of each picture
@@ -24,7 +25,7 @@ def train(network, config, data, directory: Path, *, quiet: bool = True) -> list
 
         ∇ = −Σ_i (r_i − mean_{j≠i} r_j) ∇ log p(caption_i)
 
-    over the `DRAWS` captions drawn of a picture, with r their CIDEr-D against the picture's captions.
+    over the `DRAWS` captions drawn of a picture, with r their CIDEr-D against the picture's captions, the end a word.
 
     Returns a row per epoch: mean reward of the draws, and CIDEr-D of greedy captions on validation.
     Reference: Rennie et al. 2017, Self-critical sequence training (arXiv:1612.00563); Luo 2020, A better variant
@@ -37,7 +38,7 @@ def train(network, config, data, directory: Path, *, quiet: bool = True) -> list
     model = over(network, codec.longest, DRAWS, features=config.frozen)
     optimizer = keras.optimizers.Adam(config.self_critical_rate, global_clipnorm=config.clip_norm or None)
     model.compile(optimizer, WordLoss(reduction="sum_over_batch_size"), jit_compile=False)
-    engine, scorer = _engine(network, config.frozen), Cider(trained)
+    engine, scorer = _engine(network, config.frozen), Cider(trained, ends=True)
     check = Cider(data.parts["validation"].captions(), trained)
     best, history = _kept(network), []
     score = _validate(engine, codec, data, check)
@@ -67,7 +68,8 @@ def train(network, config, data, directory: Path, *, quiet: bool = True) -> list
 
 def _rewards(scorer: Cider, codec: Codec, indices, drawn) -> np.ndarray:
     """(pictures, draws) CIDEr-D."""
-    return np.array([[scorer.score(i, codec.decode(h)) for h in g] for i, g in zip(indices, drawn, strict=True)])
+    pairs = zip(indices, drawn, strict=True)
+    return np.array([[scorer.score(i, codec.decode(h.tokens), h.ended) for h in group] for i, group in pairs])
 
 
 def _kept(network) -> list[np.ndarray]:
@@ -113,21 +115,24 @@ def _first(engine, inputs) -> tuple:
     return engine_step(engine, constants=memory), states
 
 
-def _draw(engine, codec: Codec, inputs, seed) -> list[list[np.ndarray]]:
-    """`DRAWS` captions of each picture as tokens without the end."""
+def _draw(engine, codec: Codec, inputs, seed) -> list[list]:
+    """`DRAWS` captions of each picture as hypotheses."""
     step, states = _first(engine, inputs)
     start = np.full(len(states["state_0"]), START)
-    found = sample(step, states, start, end=END, max_length=codec.longest, n=DRAWS, seed=seed)
-    return [[h.tokens for h in group] for group in found]
+    only = sayable(codec.size)
+    found = sample(
+        step, states, start, end=END, max_length=codec.longest, n=DRAWS, seed=seed, mask=lambda tokens, logits: only
+    )
+    return found
 
 
 def _row(inputs, drawn, reward, codec: Codec) -> tuple:
     """What `train_on_batch` takes: the captions drawn as input and target, their advantage as the weight."""
     captions = np.zeros((len(drawn), DRAWS, codec.longest + 1), np.int32)
     for row, group in zip(captions, drawn, strict=True):
-        for line, tokens in zip(row, group, strict=True):
-            ended = [START, *tokens, END][: codec.longest + 1]
-            line[: len(ended)] = ended
+        for line, hypothesis in zip(row, group, strict=True):
+            said = [START, *hypothesis.tokens, *[END] * hypothesis.ended]
+            line[: len(said)] = said
     others = (reward.sum(axis=1, keepdims=True) - reward) / (DRAWS - 1)
     targets = captions[:, :, 1:]
     weights = (targets > 0) * (reward - others)[..., None]

@@ -106,7 +106,7 @@ def transformer_captions(layer, config, codec, grid) -> list[str]:
         best = beam_search(
             step, states, np.full(len(memory), START), end=END, max_length=search.longest, min_length=1,
             beam=search.beam, length_penalty="wu", alpha=search.alpha, no_repeat_ngram=search.no_repeat,
-            mask=lambda tokens, logits: describe._sayable(codec.size),
+            mask=lambda tokens, logits: describe.sayable(codec.size),
         )  # fmt: skip
         found += [codec.decode(h[0].tokens) for h in best]
     return found

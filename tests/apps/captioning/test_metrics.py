@@ -55,3 +55,11 @@ def test_punctuation_and_case_do_not_count_and_an_empty_caption_scores_nothing()
     assert metrics.cider_d([c.upper() + " ." for c in FOUND], REFERENCES) == metrics.cider_d(FOUND, REFERENCES)
     found = metrics.all_metrics([""] * len(REFERENCES), REFERENCES)
     assert not any(found.values())
+
+
+def test_where_ends_count_breaking_off_costs():
+    scorer = metrics.Cider(REFERENCES, ends=True)
+    whole, broken = (scorer.score(0, "a man rides a horse", ended) for ended in (True, False))
+    assert whole > broken > 0
+    plain = metrics.Cider(REFERENCES)
+    assert plain.score(0, "a man rides a horse", True) == plain.score(0, "a man rides a horse", False)
