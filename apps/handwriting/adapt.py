@@ -16,7 +16,7 @@ from ..core.run import Run, refuse_existing, start
 from . import generated, pictures, reading
 from .augment import vary
 from .codec import Codec
-from .data import Line, Lines, digest, encode
+from .data import Line, Lines, digest, encode, fitting
 from .ink import Ink
 
 LEAST = 4  # lines that one can adapt to and score with
@@ -111,6 +111,7 @@ def _read(codec: Codec, place: str) -> tuple[list[Ink], list[str]]:
             skipped.append(f"{ink.name}: characters outside the model's alphabet: {foreign}; skipped")
         else:
             found.append(ink)
+    found = [line.ink for line in fitting(codec, found, skipped)]
     if not found:
         raise DataError(f"{place}: no line that could be used, out of {len(inks)}; the first: {skipped[0]}")
     return found, skipped
@@ -133,7 +134,7 @@ def _fit(model, config, codec: Codec, inks: list[Ink], options, directory: Path,
     rng = np.random.default_rng((options.seed, 11))
     copies = options.copies or int(np.clip(ROWS // len(inks), 2, 16))
     plain = [encode(codec, ink) for ink in inks]
-    rows = plain * 1
+    rows = list(plain)
     for _ in range(copies - 1):
         rows += [_varied(codec, ink, rng, options.vary) for ink in inks]
     if set(generated.codec(config).alphabet) <= set(codec.alphabet):

@@ -101,11 +101,14 @@ def load(config, codec: Codec | None = None) -> Data:
     groups = split(inks, config)
     training = codec is None
     if training:
+        skipped += [f"{ink.name}: no text; skipped" for ink in inks if not ink.text]
         groups = {name: [ink for ink in group if ink.text] for name, group in groups.items()}
         _require(config, groups, skipped)
         codec = fit_codec(config, groups)
-    elif not any(ink.split for ink in inks) and not set(codec.seen) & {digest(ink) for ink in inks}:
-        groups = {"train": [], "validation": [], "test": inks}
+    elif not any(ink.split for ink in inks):
+        seen = set(codec.seen)
+        groups = {name: [ink for ink in group if digest(ink) in seen] for name, group in groups.items()}
+        groups["test"] = [ink for ink in inks if digest(ink) not in seen]
     return _encoded(config, codec, groups, skipped)
 
 
@@ -181,23 +184,38 @@ def _require(config, groups: dict[str, list[Ink]], skipped: list[str]) -> None:
             )
 
 
+def fitting(codec: Codec, inks: list, skipped: list[str]) -> list[Line]:
+    """The lines that can be learnt from; one with more text than its ink has room for is named in `skipped`."""
+    found = []
+    for ink in inks:
+        line = encode(codec, ink)
+        needed = len(line.classes) + int((line.classes[1:] == line.classes[:-1]).sum())  # a blank parts doubles
+        if codec.kind != "symbol" and needed > len(line.places):
+            skipped.append(
+                f"{ink.name}: {len(line.classes)} characters in so little ink; skipped (is the text that of the line?)"
+            )
+        else:
+            found.append(line)
+    return found
+
+
 def _encoded(config, codec: Codec, groups: dict[str, list[Ink]], skipped: list[str]) -> Data:
+    lines = {name: fitting(codec, groups[name], skipped) for name in PARTS[:2]}
+    lines["test"] = [encode(codec, ink, labelled=False) for ink in groups["test"]]
     copies = max(config.copies, 1)
 
     def train() -> list[Line]:
         rng = np.random.default_rng((config.seed, 7))
-        found = [encode(codec, ink) for ink in groups["train"]]
+        found = list(lines["train"])
         for _ in range(copies - 1):
-            found += [encode(codec, vary(ink, rng, config.vary)) for ink in groups["train"]]
+            found += [encode(codec, vary(line.ink, rng, config.vary)) for line in lines["train"]]
         return found
 
-    def held_out(name: str) -> Callable[[], list[Line]]:
-        return lambda: [encode(codec, ink, labelled=name != "test") for ink in groups[name]]
-
-    parts = {"train": Lines(train), "validation": Lines(held_out("validation")), "test": Lines(held_out("test"))}
-    sizes = {name: len(group) for name, group in groups.items()}
-    writers = len({ink.writer for group in groups.values() for ink in group if ink.writer})
-    described = f"{Path(config.data).name}: {sum(sizes.values()):,} {'drawings' if codec.kind == 'symbol' else 'lines'}"
+    parts = {name: Lines(lambda name=name: lines[name]) for name in PARTS} | {"train": Lines(train)}
+    sizes = {name: len(group) for name, group in lines.items()}
+    inks = [line.ink for group in lines.values() for line in group]
+    writers = len({ink.writer for ink in inks if ink.writer})
+    described = f"{Path(config.data).name}: {len(inks):,} {'drawings' if codec.kind == 'symbol' else 'lines'}"
     if writers:
         described += f" of {writers} writers"
     warnings = (*skipped[:SHOWN], *([f"… and {len(skipped) - SHOWN} more skipped"] if len(skipped) > SHOWN else []))

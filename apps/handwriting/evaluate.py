@@ -76,7 +76,7 @@ def evaluate(engine, config, data: Data, *, quiet: bool = True, options: Predict
     curve = calibration_curve(readings, truths)
     model["calibration_error"] = calibration_error(curve)
     confusions = Counter((a, b) for a, b in pairs if a != b).most_common()
-    notes = _notes(model, readings, truths)
+    notes = (*_notes(model, readings, truths), *data.warnings)
     return Evaluation(model, {}, notes, readings, [(a, b, n) for (a, b), n in confusions], curve)
 
 

@@ -97,6 +97,9 @@ class CTCHead(keras.layers.Layer):
         silent = ops.where(ops.arange(self.classes) == 0, 0.0, _NEVER)
         return ops.where(ops.expand_dims(mask, -1), logits, silent)
 
+    def compute_mask(self, x, mask=None):
+        return None  # padded frames say blank, which the loss may see
+
     def compute_output_shape(self, shape):
         return (*shape[:-1], self.classes)
 

@@ -202,3 +202,34 @@ def test_drawings_are_named(tmp_path, elman):
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["baselines"]["nearest neighbour"]["accuracy"] == 1  # the test drawings are among the others
     assert elman("handwriting", "predict", out / "bundle", "--example").status == 0
+
+
+def test_a_text_too_long_for_its_ink_is_named_and_left_out(tmp_path):
+    from elman.apps.handwriting import data
+    from elman.apps.handwriting.config import Config
+
+    rows = [to_json(ink) for ink in written(12, length=4)]
+    for row in rows:
+        row["split"] = "train"
+    rows[3]["text"] = "x" * 400
+    rows[5]["split"], rows[6]["split"] = "validation", "test"
+    (tmp_path / "real.json").write_text(json.dumps(rows))
+    loaded = data.load(Config(data=str(tmp_path / "real.json")))
+    assert loaded.sizes == {"train": 9, "validation": 1, "test": 1}
+    assert "line 4: 400 characters in so little ink" in loaded.warnings[0]
+
+
+def test_what_training_saw_is_never_scored(tmp_path):
+    from elman.apps.handwriting import data
+    from elman.apps.handwriting.config import Config
+
+    inks = written(9, length=4)
+    (tmp_path / "real.json").write_text(json.dumps([to_json(ink) for ink in inks]))
+    config = Config(data=str(tmp_path / "real.json"))
+    codec = data.load(config).codec
+    everything = data.load(config, codec.remember([])).parts["test"].rows
+    assert len(everything) == 9
+    for seen in ([], [0, 4], range(8)):
+        known = codec.remember(data.digest(everything[n].ink) for n in seen)
+        texts = [line.ink.text for line in data.load(config, known).parts["test"].rows]
+        assert texts == [ink.text for n, ink in enumerate(inks) if n not in seen]
