@@ -1,6 +1,7 @@
 """Pictures and captions as people keep them, whole and broken."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from elman.apps.captioning import images, reading
 from elman.apps.core.errors import DataError
 
+REAL = Path(__file__).parents[4] / "shared/data/captioning"
 GRADIENT = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8)
 
 
@@ -175,3 +177,13 @@ def test_splits_file(tmp_path):
     (tmp_path / "splits.csv").write_text("image,split\na.jpg,holdout\n")
     with pytest.raises(DataError, match=r"splits.csv, row 2: expected image,split with train, val or test"):
         reading.read(str(tmp_path))
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real data are not there (../shared)")
+def test_the_real_data_are_read_whole():
+    found = reading.read(str(REAL))
+    assert len(found.pictures) == 875
+    assert not found.skipped
+    assert sum(len(p.captions) for p in found.pictures) == 4375
+    splits = [p.split for p in found.pictures]
+    assert (splits.count("train"), splits.count("test")) == (762, 113)
