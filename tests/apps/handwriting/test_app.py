@@ -181,7 +181,7 @@ def test_real_lines_bring_their_alphabet_and_keep_writers_apart(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["online", "offline"])
+@pytest.mark.parametrize("model", ["online", "offline", "attention"])
 def test_other_models_run_and_export(model, tmp_path, elman):
     out = tmp_path / "run"
     done = elman("handwriting", "run", "--model", model, *TINY, "--channels", "2", "--quiet", "--out", out)
