@@ -145,11 +145,11 @@ _QUICK = Config(
     patience=0,
 )
 _ONLINE = dataclasses.replace(
-    _QUICK, lines=40000, layers=3, length=36, lines_per_epoch=5000, epochs=24, warmup_steps=100
+    _QUICK, lines=50000, layers=3, length=36, lines_per_epoch=5000, epochs=30, warmup_steps=100
 )
 _TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=16)
 _STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
-_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2)
+_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, epochs=16)
 _OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, lines=20000, epochs=16)
 _PENDIGITS = Config(
     model="classifier",
