@@ -16,7 +16,7 @@ def _figure(width: float, height: float):
 
 
 def plot_readings(readings, path: Path) -> None:
-    """Each line drawn, with the text, what was read, and how sure; where a letter is not sure its ink is red."""
+    """Each line drawn, with its text where that is known, what was read, and how sure."""
     count = max(len(readings), 1)
     figure = _figure(9, 1.3 * count)
     axes = np.atleast_1d(figure.subplots(count, 1))
