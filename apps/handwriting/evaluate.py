@@ -100,7 +100,8 @@ def aligned(truths: list[str], texts: list[str]) -> list[tuple[str, str]]:
     import jiwer
 
     pairs = []
-    output = jiwer.process_characters(truths, texts)
+    as_they_are = jiwer.ReduceToListOfListOfChars()  # by default jiwer strips spaces
+    output = jiwer.process_characters(truths, texts, as_they_are, as_they_are)
     for truth, text, chunks in zip(output.references, output.hypotheses, output.alignments, strict=True):
         for chunk in chunks:
             written = truth[chunk.ref_start_idx : chunk.ref_end_idx]

@@ -121,6 +121,7 @@ def test_alignment_and_rates():
     assert evaluate.aligned(["abc"], ["adc"]) == [("a", "a"), ("b", "d"), ("c", "c")]
     assert ("", "x") in evaluate.aligned(["ab"], ["axb"])
     assert ("b", "") in evaluate.aligned(["ab"], ["a"])
+    assert evaluate.right_characters("ab", " ab ").tolist() == [False, True, True, False]
     assert evaluate.right_characters("abc", "axc").tolist() == [True, False, True]
     found = evaluate.rates(["ab cd", "ef"], ["ab cx", "ef"])
     assert found == {"cer": pytest.approx(1 / 7), "wer": pytest.approx(1 / 3), "lines_right": 0.5}
