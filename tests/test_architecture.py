@@ -165,7 +165,7 @@ def test_the_package_list_is_what_lies_on_disk():
 
 
 def test_extras_are_those_of_the_design():
-    assert set(PROJECT["project"]["optional-dependencies"]) == {"image", "midi", "train", "jax", "test"}
+    assert set(PROJECT["project"]["optional-dependencies"]) == {"image", "midi", "train", "jax", "docs", "test"}
     base = {re.split(r"[<>=]", d)[0].replace("-", "_") for d in PROJECT["project"]["dependencies"]}
     assert base == DEVICE
     assert PROJECT["project"]["requires-python"] == ">=3.11,<3.14"
