@@ -59,4 +59,5 @@ from .heads import (
     pinball_loss,
     sample_quantiles,
 )
+from .nudges import Nudges
 from .recurrent import Recurrent

@@ -7,6 +7,7 @@ from . import kernels
 from .cells import Cell, StackedCells
 from .cells.base import check_units
 from .kernels.native import native_mode, native_scan
+from .nudges import active_nudges, nudged
 
 _PARALLEL_FROM = 32  # steps, from which a cell's parallel form is the faster
 
@@ -136,18 +137,25 @@ class Recurrent(keras.layers.Layer):
 
     def _run(self, sequences, last, states, mask, masks, training):
         """Time-major sequences to (outputs or None, last output, states); `last` is the output before them."""
+        nudges = active_nudges()
         mode = native_mode(self.cell) if mask is None else ""
         if mode:
             return native_scan(mode, self.cell, sequences, states)
         collect, zero_output = self.return_sequences, self.zero_output_for_mask
-        if self._compiles(training):
+        if nudges is None and self._compiles(training):
             return kernels.compiled_scan(self.cell, sequences, last, states, mask, masks, zero_output, collect)
-        if self._runs_in_parallel(sequences, mask, training):
+        if nudges is None and self._runs_in_parallel(sequences, mask, training):
             outputs, states = self.cell.parallel(self.cell.project(sequences, masks), states)
             return outputs if collect else None, outputs[-1], states
         project, step, finish = _parts(self.cell, sequences, states, masks, training)
         xs = project(sequences)
         scan = _unrolled if self.unroll else kernels.scan
+        if nudges is not None:
+            step, xs, training = (
+                nudged(self.cell, step, masks),
+                (xs, nudges.take(self, ops.shape(sequences)[0], states)),
+                True,
+            )
         if mask is None:
             outputs, last, states = scan(step, xs, states, collect, training)
         else:

@@ -2,15 +2,12 @@
 
 import dataclasses
 import importlib
-import json
 import os
 import shutil
 import signal
 import statistics
 import threading
 from pathlib import Path
-
-import numpy as np
 
 from ..apps.core import backend
 from ..apps.core.config import from_json, to_json
@@ -114,9 +111,10 @@ def _seed(app, space, config, out: Path, parent: Path | None, job: dict, link: _
     return scored
 
 
-def _history(checkpoint: Path) -> list[dict]:
-    with np.load(checkpoint, allow_pickle=False) as file:
-        return json.loads(file["history"].item())
+def _history(path: Path) -> list[dict]:
+    from ..apps.core import checkpoint
+
+    return checkpoint.read(path)["history"]
 
 
 def _parent(path: Path, job: dict, seed: int) -> Path | None:

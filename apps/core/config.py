@@ -22,28 +22,39 @@ class TrainingConfig:
     """Sequences per step."""
     learning_rate: float = 1e-3
     """Adam's step size, the peak of the schedule."""
-    schedule: Literal["constant", "cosine", "decay"] = "constant"
-    """How the learning rate changes: not at all, down to zero along a cosine, or by a factor every epoch."""
+    schedule: Literal["constant", "cosine", "decay", "plateau"] = "constant"
+    """How the learning rate changes: not at all, down to zero along a cosine, by a factor every epoch, or by that
+    factor after each two epochs without a better validation loss."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises from zero."""
     decay: float = 0.8
-    """The factor per epoch of `--schedule decay`."""
+    """The factor of `--schedule decay` and `plateau`."""
     decay_after: int = 3
     """`--schedule decay` starts after this many epochs."""
     clip_norm: float = 1.0
     """Gradients are scaled down to this global norm; 0 switches clipping off."""
+    clip_value: float = 0.0
+    """Each number of a gradient is cut to this size instead (give `--clip-norm 0`); 0 switches it off."""
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW); 0 is plain Adam."""
     average: float = 0.0
     """Momentum of an exponential average of the weights that is evaluated and kept; 0 switches it off."""
     patience: int = 5
     """Stop after this many epochs without a better validation score; 0 never stops early."""
+    checkpoint_seconds: float = 60.0
+    """A checkpoint is written this often inside an epoch too; 0 writes one at the end of each epoch alone."""
+    watch_gradients: bool = False
+    """Log the norm of the gradient of each layer and of the state at each time step, every epoch, and draw them."""
+    tensorboard: bool = False
+    """Write losses and learning rate for TensorBoard into the run's folder `tensorboard`."""
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
             require_least(self, name, 1)
-        for name in ("seed", "warmup_steps", "decay_after", "clip_norm", "weight_decay", "patience"):
+        for name in ("seed", "warmup_steps", "decay_after", "clip_norm", "clip_value", "weight_decay", "patience"):
             require_least(self, name, 0)
+        require_least(self, "checkpoint_seconds", 0)
+        require(not (self.clip_norm and self.clip_value), "--clip-value: give --clip-norm 0 with it; one clips")
         require(self.seed < 2**32, f"--seed: expected less than 2³², received {self.seed}")
         require(0 <= self.average < 1, f"--average: expected a momentum in [0, 1), received {self.average}")
         require(0 < self.decay <= 1, f"--decay: expected a factor in (0, 1], received {self.decay}")

@@ -1,6 +1,8 @@
 """The run directory: everything that one training leaves, and nothing half-written."""
 
+import os
 import shutil
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,14 @@ from .config import from_json, to_json
 from .errors import ElmanError, UsageError
 from .files import read_json, write_json
 
+try:
+    import fcntl
+except ImportError:  # not on Windows: there nothing guards a run directory
+    fcntl = None
+
 BUNDLE = "bundle"
+_LOCK = ".lock"
+_HELD: dict[Path, object] = {}  # the lock files of this process, held until it ends
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Run:
 
     def discard_empty(self) -> None:
         """Removes the directory where nothing but the configuration is in it."""
-        if [p.name for p in self.path.iterdir()] == ["config.json"]:
+        if {p.name for p in self.path.iterdir()} <= {"config.json", _LOCK}:
             shutil.rmtree(self.path)
 
     def write_metrics(self, **values) -> None:
@@ -74,6 +83,27 @@ def refuse_existing(path: Path) -> None:
         raise UsageError(f"--out {path} exists; choose another, or use --resume or --overwrite")
 
 
+def _lock(path: Path) -> None:
+    """Takes a run directory for this process; says who has it where another does."""
+    if fcntl is None:
+        return
+    key = path.resolve()
+    if held := _HELD.pop(key, None):
+        held.close()
+    file = (path / _LOCK).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip() or "another process"
+        file.close()
+        raise UsageError(f"--out {path} is in use by {owner}; wait for it, or choose another") from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    _HELD[key] = file
+
+
 def start(app, config, out: Path | None, *, resume: bool = False, overwrite: bool = False) -> Run:
     """Makes the run directory, or opens it to resume; an existing one is refused otherwise."""
     if resume and out is None:
@@ -86,6 +116,7 @@ def start(app, config, out: Path | None, *, resume: bool = False, overwrite: boo
         if saved != config:
             changed = [k for k, v in to_json(config).items() if to_json(saved)[k] != v]
             raise UsageError(f"--resume: {path} was trained with another config; these differ: {', '.join(changed)}")
+        _lock(path)
         for left in path.rglob(".part-*"):  # by a killed process
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         return Run(path)
@@ -94,7 +125,10 @@ def start(app, config, out: Path | None, *, resume: bool = False, overwrite: boo
             refuse_existing(path)
         if path.is_file() or (any(path.iterdir()) and not _is_run(path)):
             raise UsageError(f"--overwrite: {path} is not a run directory; it is left as it is")
+        if path.is_dir():
+            _lock(path)
         shutil.rmtree(path)
     path.mkdir(parents=True)
+    _lock(path)
     write_json(path / "config.json", {"application": app.name, "config": to_json(config)})
     return Run(path)

@@ -1,6 +1,5 @@
 """fit with what recurrent training needs around it: schedule, clipping, checkpoints, resume, early stopping."""
 
-import json
 import math
 import os
 import time
@@ -11,33 +10,39 @@ import keras
 import numpy as np
 from keras import ops
 
+from . import checkpoint
 from .batching import Batches
+from .checkpoint import BEST, LAST, Position
 from .errors import ElmanError
-from .files import replacing, write_csv
+from .files import write_csv
 from .progress import bar
 from .source import Source
 
-CHECKPOINT = "checkpoints/last.npz"
-BEST = "checkpoints/best.npz"
+PLATEAU = 2  # epochs without a better validation loss after which `plateau` lowers the rate
 
 
 @keras.saving.register_keras_serializable(package="elman")
 class Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate at a step: a linear warm-up, then constant, cosine to zero, or a factor every epoch.
+    """The learning rate at a step: a linear warm-up, then constant, cosine to zero, or by a factor now and then.
 
     Args:
         peak: the rate after the warm-up.
-        kind: `constant`, `cosine` or `decay`.
+        kind: `constant`, `cosine`, `decay` (the factor every epoch) or `plateau` (the factor when `lower` says so).
         epoch_steps: steps in an epoch.
         epochs: epochs until the cosine reaches zero.
         warmup_steps: steps of the linear rise.
-        decay: factor per epoch of `decay`.
+        decay: the factor.
         decay_after: epochs before `decay` sets in.
     """
 
     def __init__(self, peak, kind="constant", epoch_steps=1, epochs=1, warmup_steps=0, decay=0.8, decay_after=0):
         self.peak, self.kind, self.epoch_steps, self.epochs = peak, kind, epoch_steps, epochs
         self.warmup_steps, self.decay, self.decay_after = warmup_steps, decay, decay_after
+        self._lowered = keras.Variable(1.0, trainable=False, name="lowered")
+
+    def lower(self, times: int) -> None:
+        """Sets how often `plateau` has lowered the rate."""
+        self._lowered.assign(self.decay**times)
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
@@ -48,15 +53,27 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):
         elif self.kind == "decay":
             past = ops.maximum(ops.floor(step / self.epoch_steps) - (self.decay_after - 1), 0.0)
             rate = rate * self.decay**past
+        elif self.kind == "plateau":
+            rate = rate * self._lowered
         return rate * ops.minimum(1.0, (step + 1.0) / max(self.warmup_steps, 1))
 
     def get_config(self):
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != "_lowered"}
 
 
-def optimizer(config, epoch_steps: int) -> keras.optimizers.Optimizer:
-    """Adam (AdamW with weight decay) as a TrainingConfig says."""
-    rate = Rate(
+def plateaus(scores: list[float]) -> int:
+    """How often the best of a list of losses stood for another `PLATEAU` epochs."""
+    best, waited, count = math.inf, 0, 0
+    for score in scores:
+        best, waited = (score, 0) if score < best else (best, waited + 1)
+        if waited == PLATEAU:
+            count, waited = count + 1, 0
+    return count
+
+
+def schedule(config, epoch_steps: int) -> Rate:
+    """The learning rate as a TrainingConfig says."""
+    return Rate(
         config.learning_rate,
         config.schedule,
         epoch_steps,
@@ -65,8 +82,12 @@ def optimizer(config, epoch_steps: int) -> keras.optimizers.Optimizer:
         config.decay,
         config.decay_after,
     )
+
+
+def optimizer(config, rate) -> keras.optimizers.Optimizer:
+    """Adam (AdamW with weight decay) as a TrainingConfig says, with its `schedule`."""
     average = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
-    options = {"global_clipnorm": config.clip_norm or None, **average}
+    options = {"global_clipnorm": config.clip_norm or None, "clipvalue": config.clip_value or None, **average}
     if config.weight_decay:
         return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **options)
     return keras.optimizers.Adam(rate, **options)
@@ -96,8 +117,9 @@ def fit(
 ):
     """Trains `model` in place and leaves the weights of the best epoch in it.
 
-    A checkpoint (weights, optimizer, seeds, history) is written after every epoch into `directory/checkpoints`;
-    with `resume`, training goes on after the last one and gives the history that an unbroken run gives.
+    A checkpoint (weights, optimizer, seeds, history, place in the epoch) is written into `directory/checkpoints` after
+    every epoch and every `config.checkpoint_seconds`; with `resume`, training goes on after the last one and gives the
+    history that an unbroken run gives.
 
     Args:
         model: an uncompiled Keras model.
@@ -111,53 +133,112 @@ def fit(
     keras.utils.set_random_seed(config.seed)
     batches = Batches(train, config.batch_size, config.seed, rows)
     held_out = Batches(validation, config.batch_size, rows=rows)
-    model.compile(optimizer(config, len(batches)), loss, jit_compile=False)
-    keeper = _Keeper(directory, config, batches, len(batches), on_epoch)
+    rate = schedule(config, len(batches))
+    model.compile(optimizer(config, rate), loss, jit_compile=False)
+    keeper = _Keeper(directory, config, batches, rate, on_epoch)
     model.optimizer.build(model.trainable_variables)
-    resume = resume and (directory / CHECKPOINT).exists()  # else it was stopped in its first epoch
-    history = _restore(model, directory / CHECKPOINT) if resume else []
-    keeper.history = history
-    first = len(history)
+    if resume and (directory / LAST).exists():  # else it was stopped before its first checkpoint
+        keeper.resume(checkpoint.restore(directory / LAST, model))
+    callbacks = [keeper, *_watchers(config, directory, batches, loss)]
+
+    def epochs(first, last, rows_of_epoch):
+        model.fit(
+            rows_of_epoch,
+            validation_data=held_out,
+            epochs=last,
+            initial_epoch=first,
+            shuffle=False,
+            verbose=0,
+            callbacks=callbacks,
+        )
+
+    first = len(keeper.history)
     if first < config.epochs and not keeper.finished():
         with bar("training", config.epochs * len(batches), quiet=quiet) as keeper.update:
-            model.fit(
-                batches,
-                validation_data=held_out,
-                epochs=config.epochs,
-                initial_epoch=first,
-                shuffle=False,
-                verbose=0,
-                callbacks=[keeper],
-            )
+            if keeper.skipped:
+                batches.start_epoch(first)
+                epochs(first, first + 1, _Rest(batches, keeper.skipped))
+                keeper.undo_average()  # with which Keras ends a fit
+                first += 1
+            if first < config.epochs and not keeper.stopped():
+                epochs(first, config.epochs, batches)
     if keeper.fault and not (directory / BEST).exists():
         raise ElmanError(keeper.fault)
-    _restore(model, directory / BEST)
+    checkpoint.restore(directory / BEST, model)
     return Fitted(keeper.history, keeper.best()[0], keeper.reason())
 
 
-class _Keeper(keras.callbacks.Callback):
-    """Writes the checkpoint and the history after each epoch and decides when to stop, from the history alone."""
+def _watchers(config, directory: Path, batches: Batches, loss) -> list[keras.callbacks.Callback]:
+    """What looks on, as the configuration asks."""
+    watchers = []
+    if config.watch_gradients:
+        from .gradients import Watch
 
-    def __init__(self, directory: Path, config, batches: Batches, epoch_steps: int, on_epoch=None):
+        watchers.append(Watch(directory, batches, loss))
+    if config.tensorboard:
+        watchers.append(keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False))
+    return watchers
+
+
+class _Rest(keras.utils.PyDataset):
+    """What is left of an epoch's batches after so many steps."""
+
+    def __init__(self, batches: Batches, steps: int):
         super().__init__()
-        self.directory, self.config, self.batches, self.epoch_steps = directory, config, batches, epoch_steps
+        self.batches, self.steps = batches, steps
+
+    def __len__(self) -> int:
+        return len(self.batches) - self.steps
+
+    def __getitem__(self, step: int) -> tuple:
+        return self.batches[self.steps + step]
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Writes checkpoints and the history, and decides when to stop, from the history alone."""
+
+    def __init__(self, directory: Path, config, batches: Batches, rate: Rate, on_epoch=None):
+        super().__init__()
+        self.directory, self.config, self.batches, self.epoch_steps = directory, config, batches, len(batches)
+        self.rate = rate
         self.history: list[dict] = []
+        self.skipped, self._sums, self._before = 0, (), 0.0
         self.update = lambda *args, **kwargs: None
         self.fault = self.ended = ""
         self.on_epoch = on_epoch or (lambda history: "")
 
+    def resume(self, position: Position) -> None:
+        """Goes on where a checkpoint stands."""
+        self.history, self.skipped, self._sums = position.history, position.step, position.metrics
+        self._before = position.seconds
+        self._lower()
+
     def on_epoch_begin(self, epoch, logs=None):
-        self.batches.start_epoch(epoch)
-        self._began = time.perf_counter()
+        self._offset = self.skipped
+        if self.skipped:  # Keras has just set its sums to zero
+            checkpoint.assign(self.model.metrics_variables, self._sums)
+        else:
+            self.batches.start_epoch(epoch)
+        self._began = self._saved = time.perf_counter()
+        self._began -= self._before
+        self.skipped, self._before = 0, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
-        done = len(self.history) * self.epoch_steps + batch + 1
+        step = self._offset + batch + 1
+        done = len(self.history) * self.epoch_steps + step
         self.update(completed=done, description=f"epoch {len(self.history) + 1} loss {loss:.4f}")
         if not math.isfinite(loss):
-            where = f"epoch {len(self.history) + 1}, step {batch + 1}"
+            where = f"epoch {len(self.history) + 1}, step {step}"
             self.fault = f"the loss became {loss} in {where}: lower the learning rate or clip"
             self.model.stop_training = True
+            return
+        now = time.perf_counter()
+        if 0 < self.config.checkpoint_seconds <= now - self._saved and step < self.epoch_steps:
+            sums = tuple(ops.convert_to_numpy(v) for v in self.model.metrics_variables)
+            position = Position(self.history, step, sums, now - self._began)
+            checkpoint.save(self.directory / LAST, self.model, position)
+            self._saved = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         if self.fault:
@@ -169,11 +250,16 @@ class _Keeper(keras.callbacks.Callback):
         averaged = self.config.average > 0
         if self.best()[0] == epoch + 1:
             self._save(BEST, averaged)
-        self._save(CHECKPOINT, averaged=False)
+        self._save(LAST, averaged=False)
         write_csv(self.directory / "history.csv", self.history)
+        self._lower()
         self.ended = self.on_epoch(self.history)
-        if self.finished() or self.ended:
+        if self.stopped():
             self.model.stop_training = True
+
+    def _lower(self) -> None:
+        if self.config.schedule == "plateau":
+            self.rate.lower(plateaus([row["val_loss"] for row in self.history]))
 
     def best(self) -> tuple[int, float]:
         """Epoch (from 1) and score of the best epoch so far."""
@@ -182,7 +268,12 @@ class _Keeper(keras.callbacks.Callback):
         return index + 1, scores[index]
 
     def finished(self) -> bool:
+        """Whether patience is at its end."""
         return bool(self.history and 0 < self.config.patience <= len(self.history) - self.best()[0])
+
+    def stopped(self) -> bool:
+        """Whether training is to end before its last epoch."""
+        return bool(self.finished() or self.ended or self.fault)
 
     def reason(self) -> str:
         if self.fault:
@@ -201,37 +292,19 @@ class _Keeper(keras.callbacks.Callback):
     def on_test_end(self, logs=None):
         if self.config.average:
             self._averaged = [ops.convert_to_numpy(v) for v in self.model.trainable_variables]
-            _assign(self.model.trainable_variables, self._raw)
+        self.undo_average()
+
+    def undo_average(self) -> None:
+        """Sets the weights as the last epoch's steps left them."""
+        if self.config.average:
+            checkpoint.assign(self.model.trainable_variables, self._raw)
 
     def _save(self, name: str, averaged: bool) -> None:
         if averaged:
-            _assign(self.model.trainable_variables, self._averaged)
-        values = [ops.convert_to_numpy(v) for v in _state(self.model)]
+            checkpoint.assign(self.model.trainable_variables, self._averaged)
+        checkpoint.save(self.directory / name, self.model, Position(self.history))
         if averaged:
-            _assign(self.model.trainable_variables, self._raw)
-        with replacing(self.directory / name) as path:
-            np.savez(path, *values, history=np.array(json.dumps(self.history)))
-
-
-def _state(model) -> list:
-    return [*model.variables, *model.optimizer.variables]
-
-
-def _restore(model, path: Path) -> list[dict]:
-    """Loads a checkpoint into the model and its optimizer; returns its history."""
-    with np.load(path, allow_pickle=False) as file:
-        history = json.loads(file["history"].item())
-        values = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
-    state = _state(model)
-    if len(values) != len(state) or any(tuple(v.shape) != a.shape for v, a in zip(state, values, strict=True)):
-        raise ElmanError(f"{path}: the checkpoint is of another model; its config differs from this one")
-    _assign(state, values)
-    return history
-
-
-def _assign(variables, values) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+            checkpoint.assign(self.model.trainable_variables, self._raw)
 
 
 def describe_machine() -> str:

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -49,7 +51,7 @@ def test_overwrite_starts_from_nothing(tmp_path):
     (first.path / "history.csv").write_text("old")
     second = start(APP, Config(units=4), tmp_path / "run", overwrite=True)
     assert second.config(APP).units == 4
-    assert [p.name for p in second.path.iterdir()] == ["config.json"]
+    assert {p.name for p in second.path.iterdir()} == {".lock", "config.json"}
 
 
 def test_resume_wants_the_same_configuration(tmp_path):
@@ -67,7 +69,29 @@ def test_resume_clears_what_a_killed_process_left(tmp_path):
     (run.path / ".part-1.json").write_text("half")
     (run.path / "checkpoints" / ".part-2").mkdir(parents=True)
     start(APP, Config(), run.path, resume=True)
-    assert sorted(p.name for p in run.path.rglob("*")) == ["checkpoints", "config.json"]
+    assert {p.name for p in run.path.rglob("*")} == {".lock", "checkpoints", "config.json"}
+
+
+def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
+    code = """
+import sys, time
+from elman.apps.core.run import start
+from elman.apps.forecasting import APP, Config
+start(APP, Config(), sys.argv[1])
+print("started", flush=True)
+time.sleep(600)
+"""
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "started\n"
+        for option in ("overwrite", "resume"):
+            with pytest.raises(UsageError, match=f"is in use by process {other.pid} on "):
+                start(APP, Config(), tmp_path / "run", **{option: True})
+        assert (tmp_path / "run" / "config.json").exists()
+    finally:
+        other.kill()
+        other.wait()
+    start(APP, Config(), tmp_path / "run", resume=True)
 
 
 def test_a_run_of_another_application_is_named(tmp_path):

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from elman.apps.core import training
+from elman.apps.core import checkpoint, training
 from elman.apps.core.batching import Batches
 from elman.apps.core.config import TrainingConfig
-from elman.apps.core.errors import ElmanError
+from elman.apps.core.errors import ElmanError, UsageError
 from elman.apps.core.source import Source
 
 RNG = np.random.default_rng(0)
@@ -99,7 +99,7 @@ def test_the_rate_survives_its_config():
 
 @pytest.mark.parametrize(("clip", "weight_decay"), [(0.0, 0.0), (0.5, 0.0), (1.0, 0.01)])
 def test_the_optimizer_is_as_configured(clip, weight_decay):
-    made = training.optimizer(dataclasses.replace(CONFIG, clip_norm=clip, weight_decay=weight_decay), 4)
+    made = training.optimizer(dataclasses.replace(CONFIG, clip_norm=clip, weight_decay=weight_decay), 0.1)
     assert made.global_clipnorm == (clip or None)
     assert isinstance(made, keras.optimizers.AdamW) == bool(weight_decay)
     assert not made.use_ema
@@ -123,6 +123,60 @@ def test_resume_gives_the_history_and_weights_of_an_unbroken_run(tmp_path, avera
     assert found.best_epoch == expected.best_epoch
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.8])
+@pytest.mark.parametrize("calls", [3, 9, 14])
+def test_resume_inside_an_epoch_gives_the_history_of_an_unbroken_run(tmp_path, average, calls):
+    """A checkpoint after every step; the training is cut off where its data break."""
+    config = dataclasses.replace(CONFIG, average=average, checkpoint_seconds=1e-9, schedule="cosine")
+    whole, expected = fit(tmp_path / "whole", config)
+    seen = []
+
+    def gather(indices):
+        seen.append(indices)
+        if len(seen) > calls:
+            raise OSError("the disk is gone")
+        return X[indices], Y[indices]
+
+    with pytest.raises(Exception, match="the disk is gone"):
+        fit(tmp_path / "broken", config, train=Source(28, gather))
+    left = checkpoint.read(tmp_path / "broken" / checkpoint.LAST)
+    assert len(left["history"]) < 5
+    keras.utils.set_random_seed(99)
+    resumed, found = fit(tmp_path / "broken", config, resume=True)
+    assert without_seconds(found.history) == without_seconds(expected.history)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert left["step"] > 0 or calls != 3
+
+
+def test_a_plateau_lowers_the_rate_and_a_resumed_run_knows(tmp_path):
+    config = dataclasses.replace(CONFIG, schedule="plateau", decay=0.5, learning_rate=1.0, epochs=9)
+    _, whole = fit(tmp_path / "whole", config)
+    rates = [row["learning_rate"] for row in whole.history]
+    scores = [row["val_loss"] for row in whole.history]
+    assert rates == pytest.approx([0.5 ** training.plateaus(scores[:i]) for i in range(9)])
+    assert rates[-1] < 1
+    fit(tmp_path / "broken", config, on_epoch=lambda history: "stopped" if len(history) == 6 else "")
+    assert without_seconds(fit(tmp_path / "broken", config, resume=True)[1].history) == without_seconds(whole.history)
+
+
+@pytest.mark.parametrize(("scores", "count"), [([], 0), ([3, 2, 1], 0), ([1, 2, 2, 2, 2], 2), ([1, 2, 0, 1, 1], 1)])
+def test_plateaus_by_hand(scores, count):
+    assert training.plateaus(scores) == count
+
+
+def test_clipping_by_value(tmp_path):
+    made = training.optimizer(dataclasses.replace(CONFIG, clip_norm=0.0, clip_value=0.5), 0.1)
+    assert (made.clipvalue, made.global_clipnorm) == (0.5, None)
+    with pytest.raises(UsageError, match="--clip-value: give --clip-norm 0 with it"):
+        dataclasses.replace(CONFIG, clip_value=0.5)
+
+
+def test_tensorboard_writes_its_file(tmp_path):
+    fit(tmp_path, dataclasses.replace(CONFIG, epochs=1, tensorboard=True))
+    assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
 
 
 def test_resume_after_the_end_changes_nothing(tmp_path):
