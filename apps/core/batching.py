@@ -31,32 +31,53 @@ class Batches(keras.utils.PyDataset):
             self._order = np.arange(self.rows) * count // max(self.rows, 1)
         else:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(count)[: self.rows]
-        if self.source.sizes is not None:
-            self._order = self._alike(self._order, self.source.sizes()[self._order], epoch)
+        if self.source.sizes is None:
+            self.batches = self._cut(self._order)
+        else:
+            self.batches = self._alike(self._order, self.source.sizes(), epoch)
 
-    def _alike(self, order: np.ndarray, sizes: np.ndarray, epoch: int) -> np.ndarray:
-        """The rows of each pool by length, and the batches so made in another order; the last may be short.
+    def _cut(self, order: np.ndarray) -> list[np.ndarray]:
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
-        The longest and the shortest batch come first: Keras takes the dimensions that vary from the first few.
+    def _alike(self, order: np.ndarray, sizes: np.ndarray, epoch: int) -> list[np.ndarray]:
+        """Batches of rows of like length, from one pool after the other, in another order; one may be short.
+
+        The longest and the shortest batch come first: Keras takes the dimensions that vary from the first two.
         """
         pool = POOL * self.batch_size
-        pooled = np.concatenate(
-            [s + np.argsort(sizes[s : s + pool], kind="stable") for s in range(0, len(order), pool)]
-        )
-        whole = self.rows // self.batch_size * self.batch_size
-        batches = order[pooled][:whole].reshape(-1, self.batch_size)
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        batches = self._cut(np.concatenate([rows[np.argsort(sizes[rows], kind="stable")] for rows in pools]))
         if self.seed is not None:
-            batches = np.random.default_rng((self.seed, epoch, 1)).permutation(batches)
-        if len(batches) > 1:
-            lengths = dict(zip(order.tolist(), sizes.tolist(), strict=True))
-            last = [lengths[row] for row in batches[:, -1].tolist()]
-            longest, shortest = int(np.argmax(last)), int(np.argmin(last))
-            rest = [i for i in range(len(batches)) if i not in (longest, shortest)]
-            batches = batches[list(dict.fromkeys([longest, shortest, *rest]))]
-        return np.concatenate([batches.ravel(), order[pooled][whole:]])
+            shuffled = np.random.default_rng((self.seed, epoch, 1)).permutation(len(batches))
+            batches = [batches[i] for i in shuffled]
+        return [batches[i] for i in self.varying_first(batches)]
+
+    def varying_first(self, batches: list[np.ndarray]) -> list[int]:
+        """The places of batches, that of the longest and of the shortest one first where lengths differ."""
+        if self.source.sizes is None:
+            return list(range(len(batches)))
+        sizes = self.source.sizes()
+        longest = [int(sizes[rows].max()) for rows in batches]
+        return list(dict.fromkeys([int(np.argmax(longest)), int(np.argmin(longest)), *range(len(batches))]))
 
     def __len__(self) -> int:
         return -(-self.rows // self.batch_size)
 
     def __getitem__(self, step: int) -> tuple:
-        return self.source.gather(self._order[step * self.batch_size : (step + 1) * self.batch_size])
+        return self.source.gather(self.batches[step])
+
+
+class Rest(keras.utils.PyDataset):
+    """What is left of an epoch after its first `skipped` batches, in their order; with the longest and the shortest of
+    them first where lengths differ, as in a whole epoch."""
+
+    def __init__(self, batches: Batches, skipped: int):
+        super().__init__()
+        self.batches, left = batches, batches.batches[skipped:]
+        self._steps = [skipped + place for place in batches.varying_first(left)]
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __getitem__(self, step: int) -> tuple:
+        return self.batches[self._steps[step]]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from elman.apps.core.batching import Batches
+from elman.apps.core.batching import Batches, Rest
 from elman.apps.core.source import Source
 
 
@@ -18,7 +18,7 @@ def test_every_row_comes_once(count, batch):
         batches.start_epoch(epoch)
         rows = [batches[i][0] for i in range(len(batches))]
         assert sorted(np.concatenate(rows)) == list(range(count))
-        assert all(len(r) == batch for r in rows[:-1])
+        assert sorted(map(len, rows))[1:] == [batch] * (len(rows) - 1)
 
 
 def test_rows_of_like_length_share_a_batch():
@@ -30,12 +30,13 @@ def test_rows_of_like_length_share_a_batch():
     assert np.mean([np.ptp(sizes[shuffled[i][0]]) for i in range(40)]) > 600
 
 
-def test_the_longest_and_the_shortest_batch_come_first():
-    sizes = np.random.default_rng(2).integers(1, 1000, 320)
+@pytest.mark.parametrize("count", [320, 325, 17, 3])
+def test_the_longest_and_the_shortest_batch_come_first(count):
+    sizes = np.random.default_rng(2).integers(1, 1000, count)
     batches = Batches(source(sizes), 16, seed=0)
     longest = [sizes[batches[i][0]].max() for i in range(len(batches))]
     assert longest[0] == max(longest)
-    assert longest[1] == min(longest)
+    assert longest[min(1, len(longest) - 1)] == min(longest)
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
@@ -57,3 +58,13 @@ def test_an_epoch_of_fewer_rows_draws_others_each_time():
         assert len(set(rows.tolist())) == 50
         seen |= set(rows.tolist())
     assert len(seen) > 80
+
+
+def test_the_rest_of_an_epoch_has_the_rows_that_are_left():
+    for sizes in (np.random.default_rng(4).integers(1, 500, 70), None):
+        rows = source(np.arange(70)) if sizes is None else source(sizes)
+        whole = Batches(rows if sizes is not None else Source(70, rows.gather), 8, seed=2)
+        rest = Rest(whole, 3)
+        assert len(rest) == len(whole) - 3
+        left = np.concatenate([rest[i][0] for i in range(len(rest))])
+        assert sorted(left) == sorted(np.concatenate([whole[i][0] for i in range(3, len(whole))]))
