@@ -43,9 +43,14 @@ class Lines:
     def rows(self) -> list[Line]:
         return self._make()
 
+    @cached_property
+    def share(self) -> float:
+        """Classes at most for a frame, padding counted."""
+        return max((len(line.classes) / _padded(len(line.frames)) for line in self.rows), default=1.0)
+
     def source(self, count: int, attention: bool = False) -> Source:
         def gather(indices):
-            rows = collate([self.rows[i] for i in indices])
+            rows = collate([self.rows[i] for i in indices], self.share)
             return with_previous(*rows) if attention else rows
 
         return Source(count, gather, lambda: np.array([len(line.frames) for line in self.rows]))
@@ -67,12 +72,18 @@ class Data:
     license: str
 
 
-def collate(lines: list[Line]) -> tuple[np.ndarray, np.ndarray]:
-    """Frames (rows, frames, features) and classes (rows, characters), filled up with zeros."""
-    longest = -(-max(len(line.frames) for line in lines) // _ROUND) * _ROUND
-    letters = max(len(line.classes) for line in lines)
-    if letters > 1:  # as few shapes as of frames: a character takes about four
-        letters = longest // 3 if letters <= longest // 3 else longest
+def _padded(frames: int) -> int:
+    return -(-frames // _ROUND) * _ROUND
+
+
+def collate(lines: list[Line], share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (rows, frames, features) and classes (rows, characters), filled up with zeros.
+
+    Room for `share` classes a frame: batches of one length are of one shape.
+    """
+    longest = _padded(max(len(line.frames) for line in lines))
+    most = max(len(line.classes) for line in lines)
+    letters = most if most <= 1 else int(np.ceil(longest * share - 1e-9))
     frames = np.zeros((len(lines), longest, lines[0].frames.shape[1]), np.float32)
     classes = np.zeros((len(lines), letters), np.int32)
     for row, line in enumerate(lines):
