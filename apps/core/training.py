@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from . import checkpoint
-from .batching import Batches
+from .batching import Batches, Rest
 from .checkpoint import BEST, LAST, Position
 from .errors import ElmanError
 from .files import write_csv
@@ -157,7 +157,7 @@ def fit(
         with bar("training", config.epochs * len(batches), quiet=quiet) as keeper.update:
             if keeper.skipped:
                 batches.start_epoch(first)
-                epochs(first, first + 1, _Rest(batches, keeper.skipped))
+                epochs(first, first + 1, Rest(batches, keeper.skipped))
                 keeper.undo_average()  # with which Keras ends a fit
                 first += 1
             if first < config.epochs and not keeper.stopped():
@@ -178,20 +178,6 @@ def _watchers(config, directory: Path, batches: Batches, loss) -> list[keras.cal
     if config.tensorboard:
         watchers.append(keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False))
     return watchers
-
-
-class _Rest(keras.utils.PyDataset):
-    """What is left of an epoch's batches after so many steps."""
-
-    def __init__(self, batches: Batches, steps: int):
-        super().__init__()
-        self.batches, self.steps = batches, steps
-
-    def __len__(self) -> int:
-        return len(self.batches) - self.steps
-
-    def __getitem__(self, step: int) -> tuple:
-        return self.batches[self.steps + step]
 
 
 class _Keeper(keras.callbacks.Callback):
