@@ -147,7 +147,7 @@ _QUICK = Config(
     patience=0,
 )
 _SCENES = dataclasses.replace(
-    _QUICK, scenes=12000, rows=12000, epochs=16, units=160, held_out_scenes=1000, average=0.99
+    _QUICK, scenes=12000, rows=12000, epochs=10, units=160, held_out_scenes=1000, average=0.99
 )
 _FLICKR8K = Config(
     data="flickr8k",
@@ -164,8 +164,7 @@ _FLICKR8K = Config(
     attention_units=64,
     units=128,
     embedding=128,
-    dropout=0.4,
-    word_swap=0.1,
+    dropout=0.25,
     learning_rate=3e-3,
     schedule="cosine",
     warmup_steps=50,

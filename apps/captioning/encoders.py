@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 from ..core.config import did_you_mean
 from ..core.errors import DataError, UsageError
@@ -29,22 +30,42 @@ def make_encoder(name: str, side: int) -> keras.Model:
 
 
 def _small(x):
-    """3 × 3 convolutions with batch normalisation; a place of the grid is 8 × 8 pixels.
+    """Two ways to a grid of places of 8 × 8 pixels: forms from edges, and colours; joined at the end.
 
-    The last two are added to what comes in, and spread out (dilated): what a place holds, and what lies around it.
+    Forms never see a colour, so that a star is known in colours in which no star was seen. Their last two convolutions
+    are added to what comes in and reach further (dilated): what a place holds, and what lies around it.
     """
 
-    def layer(x, filters, stride=1, spread=1):
-        x = keras.layers.Conv2D(filters, 3, stride, padding="same", dilation_rate=spread, use_bias=False)(x)
+    def layer(x, filters, size=3, stride=1, spread=1):
+        x = keras.layers.Conv2D(filters, size, stride, padding="same", dilation_rate=spread, use_bias=False)(x)
         x = keras.layers.BatchNormalization(momentum=0.9)(x)
         return keras.layers.Activation("relu")(x)
 
-    x = keras.layers.Rescaling(1 / 128.0, -1.0)(x)
-    for filters, stride in ((24, 2), (48, 2), (64, 1), (96, 2)):
-        x = layer(x, filters, stride)
+    colours = keras.layers.Rescaling(1 / 128.0, -1.0)(x)
+    forms = Edges(name="edges")(colours)
+    for filters, stride in ((24, 2), (48, 2), (64, 1), (80, 2)):
+        forms = layer(forms, filters, stride=stride)
     for spread in (1, 3):
-        x = keras.layers.Add()([x, layer(x, 96, spread=spread)])
-    return x
+        forms = keras.layers.Add()([forms, layer(forms, 80, spread=spread)])
+    colours = layer(layer(colours, 16, size=5, stride=4), 32, stride=2)
+    return keras.layers.Concatenate()([forms, colours])
+
+
+@keras.saving.register_keras_serializable(package="elman")
+class Edges(keras.layers.Layer):
+    """How much a picture (batch, height, width, 3) changes at each pixel, whatever its colours: (…, 1), 0 to 1.
+
+    e = tanh(2 √(Σ over colours of Δx² + Δy²)), Δ the difference of the two neighbours, 0 at the border.
+    """
+
+    def call(self, picture):
+        across = ops.pad(picture[:, :, 2:] - picture[:, :, :-2], ((0, 0), (0, 0), (1, 1), (0, 0)))
+        down = ops.pad(picture[:, 2:] - picture[:, :-2], ((0, 0), (1, 1), (0, 0), (0, 0)))
+        squares = ops.sum(ops.square(across) + ops.square(down), axis=-1, keepdims=True)
+        return ops.tanh(2.0 * ops.sqrt(squares + 1e-6))
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], 1)
 
 
 def _squeezenet(x):
@@ -74,7 +95,7 @@ class Caffe(keras.layers.Layer):
     """Red, green, blue to blue, green, red, less the means of ImageNet."""
 
     def call(self, image):
-        return image[..., ::-1] - keras.ops.convert_to_tensor(CAFFE, image.dtype)
+        return image[..., ::-1] - ops.convert_to_tensor(CAFFE, image.dtype)
 
 
 @keras.saving.register_keras_serializable(package="elman")

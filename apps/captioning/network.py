@@ -15,12 +15,13 @@ CELLS = {"lstm": LSTMCell, "gru": GRUCell, "layernorm_lstm": LayerNormLSTMCell}
 class Captioner(keras.layers.Layer):
     """Sentences about pictures: an encoder's grid of features, and a recurrent decoder that looks at it.
 
-        m_i = relu(W [f_i; x_i; y_i] + b)                      the memory: features f of place i, and where i lies
+        m_i = relu(W [N(f_i); x_i; y_i] + b)                   the memory: features f of place i, and where i lies
         s_0 = tanh(S mean m)                                   every state of the cell
         c_t = σ(g · h_{t−1}) attention(h_{t−1}, m)             gated soft attention
         h_t = cell([e(w_{t−1}); c_t], s_{t−1})
         p(w_t) = softmax(V dropout(tanh(L [h_t; c_t]) + e(w_{t−1})) + b)
 
+    with N a layer normalisation, left out over the small CNN, which normalises by itself.
     Without attention (NIC) there is no c: the picture is seen in s_0 alone.
 
     Args:
@@ -52,6 +53,7 @@ class Captioner(keras.layers.Layer):
         self.features = (side * side, features)
         self.word_dropout, self.word_swap, self.coverage = word_dropout, word_swap, coverage
         self.drop_rate, self.sampling_steps = scheduled_sampling, sampling_steps
+        self.norm = keras.layers.LayerNormalization(name="norm") if encoder != "small" else None
         self.memory = keras.layers.Dense(memory_units, activation="relu", name="memory")
         inner = CELLS[cell](units)
         self.state_count = len(inner.state_size)
@@ -69,6 +71,8 @@ class Captioner(keras.layers.Layer):
 
     def build(self, shapes):
         o = self.options
+        if self.norm is not None:
+            self.norm.build((None, *self.features))
         self.memory.build((None, None, self.features[1] + 2))
         self.first.build((None, o["memory_units"]))
         self.words.build(None)
@@ -91,6 +95,7 @@ class Captioner(keras.layers.Layer):
     def remember(self, features, training=False):
         """The memory (batch, places, memory units) of features, and the first states of the cell."""
         places = ops.broadcast_to(self._places(), (*ops.shape(features)[:2], 2))
+        features = features if self.norm is None else self.norm(features)
         features = self.drop(features, training=training)
         memory = self.memory(ops.concatenate([features, ops.cast(places, features.dtype)], axis=-1))
         first = self.first(ops.mean(memory, axis=1))
