@@ -134,6 +134,7 @@ class PredictOptions:
 _QUICK = Config(
     scenes=5000,
     rows=5000,
+    held_out_scenes=200,
     longest=16,
     captions=2,
     batch_size=32,
@@ -143,7 +144,7 @@ _QUICK = Config(
     word_dropout=0.05,
     word_swap=0.1,
     label_smoothing=0.1,
-    epochs=12,
+    epochs=6,
     patience=0,
 )
 _SCENES = dataclasses.replace(
@@ -189,8 +190,8 @@ _FLICKR8K_FULL = dataclasses.replace(
 )
 
 PRESETS = {
-    "quick": Preset("Rendered scenes, small CNN and attention: under five minutes on two cores.", _QUICK),
-    "scenes": Preset("Rendered scenes, trained until unseen combinations are described rightly.", _SCENES),
+    "quick": Preset("Rendered scenes, small CNN and attention: a first look, in minutes.", _QUICK),
+    "scenes": Preset("Rendered scenes, a longer training, scored on unseen combinations.", _SCENES),
     "flickr8k": Preset("Flickr8k (--data FOLDER) on features of SqueezeNet 1.1 (--encoder-weights FILE).", _FLICKR8K),
     "flickr8k-full": Preset(
         "All of Flickr8k (--data FOLDER), ResNet50 by keras.applications, fine-tuned: a GPU's work.", _FLICKR8K_FULL

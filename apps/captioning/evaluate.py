@@ -123,11 +123,14 @@ def _baselines(engine, data: Data, quiet: bool) -> dict[str, list[str]]:
     wrap = functools.partial(track, description="neighbours", quiet=quiet)
     known, asked = (describe.features(engine, part, wrap) for part in (train, album))
     captions = train.captions()
-    return {
+    found = {
         "nearest picture": baselines.nearest_captions(asked, known, captions),
-        f"consensus of {NEIGHBOURS} nearest": baselines.nearest_captions(asked, known, captions, NEIGHBOURS),
         "likeliest caption": [baselines.likeliest_caption(captions)] * len(album),
     }
+    if album.pictures[0].scene is None:  # on scenes a consensus of words says nothing, and takes minutes
+        near = baselines.nearest_captions(asked, known, captions, NEIGHBOURS)
+        found[f"consensus of {NEIGHBOURS} nearest"] = near
+    return found
 
 
 def _compared(path: str, album: Album, quiet: bool) -> dict[str, float]:
