@@ -47,6 +47,10 @@ def assemble(source: Path) -> list[str]:
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         (source / "notebooks").mkdir(exist_ok=True)
         shutil.copy(path, source / "notebooks")
+    for path in (ROOT / "apps").glob("*/*.png"):
+        target = source / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
     faults = []
     for origin, page in TAKEN.items():
         text = relinked((ROOT / origin).read_text(encoding="utf-8"), origin, page)
