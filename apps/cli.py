@@ -113,7 +113,7 @@ def _parse(app: App, verb: str, function: Callable, argv: list[str]):
         args=argv,
         prog=f"elman {app.name} {verb}",
         description=function.__doc__,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+        config=(tyro.conf.OmitArgPrefixes,),
     )
 
 

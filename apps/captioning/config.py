@@ -85,7 +85,7 @@ class Config(TrainingConfig):
     start: str = ""
     """A run whose weights to begin with, where names and shapes agree; words keep their embeddings."""
     compare: tuple[str, ...] = ()
-    """Runs whose scores on the same images are printed beside, such as one with --attention False."""
+    """Runs whose scores on the same images are printed beside, such as one with --no-attention."""
     beam: int = 3
     """Width of the beam search of evaluation and the default of predict."""
     length_penalty: float = 0.7
@@ -104,13 +104,13 @@ class Config(TrainingConfig):
             require(0 <= value < 1, f"--{name.replace('_', '-')}: expected a share in [0, 1), received {value}")
         shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
         require(shares, f"--split: expected three shares that add up to 1 at most, received {self.split}")
-        require(self.frozen or not self.finetune_epochs, "--finetune-epochs comes after training with --frozen True")
+        require(self.frozen or not self.finetune_epochs, "--finetune-epochs comes after training with --frozen")
         require(self.attention or not self.coverage, "--coverage: a model without attention looks at no place")
         scratch = self.encoder == "small"
         require(not (scratch and self.encoder_weights), "--encoder-weights: the small CNN begins from scratch")
         known = scratch and not self.start
         require(not (known and self.frozen), "--frozen: the small CNN has learnt nothing yet; see --start")
-        require(self.frozen or self.pool == 1, "--pool is for --frozen True")
+        require(self.frozen or self.pool == 1, "--pool is for --frozen")
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def _draw(result: Captions, path: Path) -> None:
         raise UsageError(f"--out {path}: expected one picture to draw, received {len(result.pictures)}; use .json")
     caption = result.pictures[0].captions[0]
     if caption.looks is None:
-        raise UsageError(f"--out {path}: this model has no attention to draw (--attention False)")
+        raise UsageError(f"--out {path}: this model has no attention to draw (--no-attention)")
     from .plots import plot_looks
 
     file = _files(result.source)[0]
