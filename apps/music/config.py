@@ -47,6 +47,10 @@ class Config(TrainingConfig):
     """Tell the joint head of frames how many keys sound already."""
     context: int = 48
     """Channels of a convolution over the keys that sounded lately (frames), the same for every key; 0 for none."""
+    attention: int = 0
+    """Steps of the past that an attention looks back on, whose cost this bounds; 0 for none."""
+    attention_heads: int = 2
+    """Places in the past that it looks at at once."""
     input_dropout: float = 0.0
     """Share of the inputs dropped, the same over a window."""
     recurrent_dropout: float = 0.0
@@ -55,7 +59,16 @@ class Config(TrainingConfig):
     """Share of the units dropped before the head."""
 
     def __post_init__(self):
-        positive = ("units", "layers", "head_units", "embedding", "window", "steps_per_beat", "voices")
+        positive = (
+            "units",
+            "layers",
+            "head_units",
+            "embedding",
+            "attention_heads",
+            "window",
+            "steps_per_beat",
+            "voices",
+        )
         for name in (*positive, "epochs", "batch_size"):
             value = getattr(self, name)
             require(value >= 1, f"--{name.replace('_', '-')}: expected 1 or more, received {value}")
@@ -63,7 +76,9 @@ class Config(TrainingConfig):
             value = getattr(self, name)
             require(0 <= value < 1, f"--{name.replace('_', '-')}: expected a share in [0, 1), received {value}")
         require(0 <= self.transpose <= 11, f"--transpose: expected 0 to 11 semitones, received {self.transpose}")
-        require(self.context >= 0, f"--context: expected 0 or more, received {self.context}")
+        for name in ("context", "attention"):
+            value = getattr(self, name)
+            require(value >= 0, f"--{name}: expected 0 or more, received {value}")
         require(self.learning_rate > 0, f"--learning-rate: expected a positive number, received {self.learning_rate}")
         shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
         require(shares, f"--split: expected three shares that add up to 1 at most, received {self.split}")

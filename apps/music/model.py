@@ -1,7 +1,7 @@
 """The models of music in Keras, their loss, and the signatures that they export."""
 
 import keras
-from keras import ops, tree
+from keras import ops
 
 from ..core.signature import Signature, Spec
 from .codec import KEYS, Codec, condition_width
@@ -33,6 +33,8 @@ def build(config, codec: Codec) -> keras.Model:
         config.dropout,
         config.context,
         config.count_keys,
+        config.attention,
+        config.attention_heads,
         name="network",
     )
     return keras.Model(inputs, network(inputs), name=codec.kind)
@@ -73,10 +75,7 @@ def loss(model: keras.Model, config, codec: Codec) -> keras.losses.Loss:
 def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
     """`step` and `prime`, and where a step is drawn part by part `conditional`."""
     network = model.get_layer("network")
-    names, sizes = network.state_names(), tree.flatten(network.cell.state_size)
-    states = [Spec(name, (None, size)) for name, size in zip(names, sizes, strict=True)]
-    if network.context:
-        states.append(Spec("memory", (None, KEYS, len(network.context.rates))))
+    states = [Spec(name, (None, *shape)) for name, shape in network.state_shapes().items()]
     told = [Spec("place", (None,), "int32")] if codec.bar else []
     told += [Spec("condition", (None, condition_width(codec)))] if codec.conditions else []
     previous = Spec("previous", (None, *_shape(codec)), "float32" if codec.kind == "frames" else "int32")

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops, tree
 
 from ...layers import GRUCell, LayerNormLSTMCell, LSTMCell, NADEHead, Recurrent, StackedCells, nade_logits
+from .past import PastAttention
 
 CHORD = 5  # hidden states of NADE that are computed at once: four keys and those between them
 SILENT = -3.0  # the logit that a key starts from in training: most keys are silent in most steps
@@ -75,16 +76,17 @@ class KeyContext(keras.layers.Layer):
     """What the keys around each key did lately, the same way for every key: a transposed past gives transposed logits.
 
         m_t = r m_{t−1} + (1 − r) x_t                  for each rate r, the memory of each key
-        f_t = [x_t, m_t for each r, the slowest m_t summed over octaves]
+        f_t = [x_t, m_t for each r, the slowest m_t summed over octaves, c_t of each head]
         logits_t = V relu(W₂ relu(W₁ * f_t + U h_t + b₁) + b₂)
 
-    with the frame x_t, the hidden state h_t of the network, and * a convolution over the keys, two octaves wide.
+    with the frame x_t, the hidden state h_t of the network, the frames c_t of its `PastAttention` where it has one, and
+    * a convolution over the keys, two octaves wide.
 
     Args:
         channels: of the convolution.
         rates: r of each memory.
 
-    Shapes: memories (..., 88, rates + 2), features (..., units); logits (..., 88).
+    Shapes: memories (..., 88, rates + 2 + heads), features (..., units); logits (..., 88).
     """
 
     WIDTH = 25
@@ -127,15 +129,24 @@ class KeyContext(keras.layers.Layer):
         weights = [past * ops.exp(float(np.log(r)) * ops.maximum(ago, 0.0)) * (1.0 - r) for r in self.rates]
         return ops.stack([ops.matmul(w, frames) for w in weights], axis=-1)
 
-    def gather(self, frame, memory):
-        """f_t (..., 88, rates + 2) of a frame (..., 88) and the memory after it."""
+    def gather(self, frame, memory, attended=None):
+        """f_t of a frame (..., 88), the memory after it and what was attended to, (..., heads · 88) or None."""
         slow = memory[..., -1]
         keys = slow.shape[-1]
         summed = ops.matmul(slow, _same_class(keys))
-        return ops.concatenate([ops.expand_dims(frame, -1), memory, ops.expand_dims(summed, -1)], axis=-1)
+        parts = [ops.expand_dims(frame, -1), memory, ops.expand_dims(summed, -1)]
+        if attended is not None:
+            heads = ops.reshape(attended, (*ops.shape(attended)[:-1], attended.shape[-1] // keys, keys))
+            parts.append(ops.swapaxes(heads, -1, -2))
+        return ops.concatenate(parts, axis=-1)
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels, "rates": list(self.rates)}
+
+
+def _following(states: dict) -> dict:
+    """The states as outputs are named."""
+    return {f"next_{name}": state for name, state in states.items()}
 
 
 def _same_class(keys: int) -> np.ndarray:
@@ -149,7 +160,8 @@ class MusicNetwork(keras.layers.Layer):
 
         x_t = [what sounds in step t − 1, place of t in its bar, conditions of t]
         h_t = the cells' output after x_t
-        y_t ~ head(dropout(h_t))
+        c_t = what was heard after states like h_t (`PastAttention`; where there is one)
+        y_t ~ head(dropout([h_t, c_t]))
 
     Args:
         kind: `frames`, `voices` or `performance` (see `codec.Codec`).
@@ -158,6 +170,7 @@ class MusicNetwork(keras.layers.Layer):
         head, head_units: `joint` (NADE over keys, chained voices) or `independent`.
         embedding: numbers for a symbol. conditions: width of the conditions.
         context: channels of the `KeyContext` beside the cells (frames); 0 for none.
+        attention, attention_heads: steps and heads of the `PastAttention`; 0 steps for none.
         counts: whether NADE's logits also have a term of the key and of how many keys sound below it; chords of four
             parts are learnt sooner so.
 
@@ -169,7 +182,7 @@ class MusicNetwork(keras.layers.Layer):
     def __init__(
         self, kind, symbols, voices=4, bar=0, cell="lstm", units=256, layers=1, head="joint", head_units=128,
         embedding=64, conditions=0, input_dropout=0.0, recurrent_dropout=0.0, dropout=0.0, context=0,
-        counts=False,
+        counts=False, attention=0, attention_heads=2,
         **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
@@ -177,7 +190,7 @@ class MusicNetwork(keras.layers.Layer):
             "kind": kind, "symbols": symbols, "voices": voices, "bar": bar, "cell": cell, "units": units,
             "layers": layers, "head": head, "head_units": head_units, "embedding": embedding, "conditions": conditions,
             "input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout, "dropout": dropout,
-            "context": context, "counts": counts,
+            "context": context, "counts": counts, "attention": attention, "attention_heads": attention_heads,
         }  # fmt: skip
         self.kind, self.symbols, self.voices, self.bar, self.conditions = kind, symbols, voices, bar, conditions
         drops = {"dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
@@ -185,6 +198,7 @@ class MusicNetwork(keras.layers.Layer):
         self.over_time = Recurrent(self.cell, return_sequences=True)
         self.dropout = keras.layers.Dropout(dropout)
         self.context = KeyContext(context) if context and kind == "frames" else None
+        self.past = PastAttention(attention, attention_heads) if attention else None
         self.joint = head == "joint" and kind != "performance"
         self.counts = counts and self.joint and kind == "frames"
         if kind == "frames":
@@ -195,14 +209,16 @@ class MusicNetwork(keras.layers.Layer):
             self.head = keras.layers.Dense(symbols)
 
     def build(self, shapes):
-        units, width = self.options["units"], self.options["embedding"]
-        if self.kind == "frames":
-            features = self.symbols
-        else:
-            features = width * (self.voices if self.kind == "voices" else 1)
+        units, features = self.options["units"], self.heard_size
+        if self.kind != "frames":
             rows = self.symbols * (self.voices if self.kind == "voices" else 1)
-            self.table = self.add_weight((rows, width), "random_normal", name="symbols")
+            self.table = self.add_weight((rows, self.options["embedding"]), "random_normal", name="symbols")
         self.over_time.build((None, None, features + self.bar + self.conditions))
+        heads = 0
+        if self.past:
+            self.past.build((None, None, units))
+            heads = self.past.heads
+            units += heads * features
         self.head.build(*[(None, None, units), (None, None, self.symbols)][: 1 + self.takes_targets()])
         if self.kind == "frames":
             rest = ops.zeros_like(self.head.bias[self.symbols :])
@@ -210,22 +226,30 @@ class MusicNetwork(keras.layers.Layer):
         if self.counts:
             self.count_bias = self.add_weight((MOST_KEYS + 1, self.symbols), "zeros", name="count_bias")
         if self.context:
-            self.context.build((None, self.symbols, len(self.context.rates) + 2), (None, units))
+            self.context.build((None, self.symbols, len(self.context.rates) + 2 + heads), (None, units))
         self.built = True
 
     def takes_targets(self) -> bool:
         return self.joint or self.kind == "voices"
 
-    def features(self, previous, place, condition):
-        """What the cells see of a step: (..., features)."""
+    @property
+    def heard_size(self) -> int:
+        """Numbers that stand for a step."""
+        per_symbol = self.options["embedding"]
+        return {"frames": self.symbols, "voices": self.voices * per_symbol, "performance": per_symbol}[self.kind]
+
+    def heard(self, previous):
+        """What stands for a step that sounded: (..., heard_size)."""
         if self.kind == "frames":
-            parts = [ops.cast(previous, self.compute_dtype)]
-        elif self.kind == "voices":
-            rows = previous + ops.arange(self.voices, dtype="int32") * self.symbols
-            embedded = ops.take(self.table, rows, axis=0)
-            parts = [ops.reshape(embedded, (*ops.shape(previous)[:-1], self.voices * self.options["embedding"]))]
-        else:
-            parts = [ops.take(self.table, previous, axis=0)]
+            return ops.cast(previous, self.compute_dtype)
+        if self.kind == "performance":
+            return ops.take(self.table, previous, axis=0)
+        rows = previous + ops.arange(self.voices, dtype="int32") * self.symbols
+        return ops.reshape(ops.take(self.table, rows, axis=0), (*ops.shape(previous)[:-1], self.heard_size))
+
+    def features(self, heard, place, condition):
+        """What the cells see of a step: (..., features)."""
+        parts = [heard]
         if self.bar:
             parts.append(ops.one_hot(place, self.bar, dtype=self.compute_dtype))
         if self.conditions:
@@ -234,9 +258,14 @@ class MusicNetwork(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         sequence = inputs["sequence"]
-        x = self.features(sequence[:, :-1], inputs.get("place"), inputs.get("condition"))
-        hidden = self.dropout(self.over_time(x, training=training), training=training)
-        more = self.lately(sequence[:, :-1], None, hidden)[0] if self.context else 0.0
+        heard = self.heard(sequence[:, :-1])
+        x = self.features(heard, inputs.get("place"), inputs.get("condition"))
+        hidden, attended = self.over_time(x, training=training), None
+        if self.past:
+            attended = self.past(hidden, heard)
+            hidden = ops.concatenate([hidden, attended], axis=-1)
+        hidden = self.dropout(hidden, training=training)
+        more = self.lately(heard, self.context.remember_all(heard), hidden, attended) if self.context else 0.0
         if self.kind == "frames" and self.joint:
             visible, inner = self.head.biases(hidden)
             kernels = self.head.kernel, self.head.output_kernel
@@ -252,14 +281,9 @@ class MusicNetwork(keras.layers.Layer):
         chosen = ops.cast(ops.equal(number, levels), self.compute_dtype)
         return COUNT_SCALE * ops.sum(chosen * ops.transpose(self.count_bias), axis=-1)
 
-    def lately(self, frames, memory, hidden):
-        """Logits of the key context, and the memory after the last frame; from nothing where memory is None."""
-        frames = ops.cast(frames, self.compute_dtype)
-        if memory is None:
-            memories = self.context.remember_all(frames)
-            return self.context(self.context.gather(frames, memories), hidden), memories[:, -1]
-        memory = self.context.remember(frames, memory)
-        return self.context(self.context.gather(frames, memory), hidden), memory
+    def lately(self, frames, memory, hidden, attended):
+        """Logits of the key context, given its memory after the frames."""
+        return self.context(self.context.gather(frames, memory, attended), hidden)
 
     def one_hot(self, targets):
         if self.kind == "frames":
@@ -268,33 +292,39 @@ class MusicNetwork(keras.layers.Layer):
 
     def step(self, inputs):
         """What came before and the state in; what the next step is drawn from, and the next state, out."""
-        names = self.state_names()
-        states = tree.pack_sequence_as(self.cell.state_size, [inputs[name] for name in names])
-        x = self.features(inputs["previous"], inputs.get("place"), inputs.get("condition"))
-        output, states = self.cell.step(x, states)
-        more = self.lately(inputs["previous"], inputs["memory"], output) if self.context else None
-        return self.following(output, states, more)
+        states = tree.pack_sequence_as(self.cell.state_size, [inputs[name] for name in self.state_names()])
+        heard = self.heard(inputs["previous"])
+        hidden, states = self.cell.step(self.features(heard, inputs.get("place"), inputs.get("condition")), states)
+        named, attended, more = self.named(states), None, 0.0
+        if self.past:
+            attended, *past = self.past.step(hidden, heard, inputs["past_keys"], inputs["past_values"])
+            named |= dict(zip(("past_keys", "past_values"), past, strict=True))
+            hidden = ops.concatenate([hidden, attended], axis=-1)
+        if self.context:
+            named["memory"] = self.context.remember(heard, inputs["memory"])
+            more = self.lately(heard, named["memory"], hidden, attended)
+        return {**self.outputs(hidden, more), **_following(named)}
 
     def prime(self, inputs):
         """As `step`, over a whole primer (batch, steps, …); the outputs are those after its last step."""
-        x = self.features(inputs["previous"], inputs.get("place"), inputs.get("condition"))
-        driver = Recurrent(self.cell, return_state=True)
+        heard = self.heard(inputs["previous"])
+        x = self.features(heard, inputs.get("place"), inputs.get("condition"))
+        driver = Recurrent(self.cell, return_sequences=bool(self.past), return_state=True)
         driver.built = True
-        output, *states = driver(x)
-        more = None
+        hidden, *states = driver(x)
+        named, attended, more = self.named(states), None, 0.0
+        if self.past:
+            attended = self.past(hidden, heard)[:, -1]
+            named |= dict(zip(("past_keys", "past_values"), self.past.last_states(hidden, heard), strict=True))
+            hidden = ops.concatenate([hidden[:, -1], attended], axis=-1)
         if self.context:
-            frames = ops.cast(inputs["previous"], self.compute_dtype)
-            memory = self.context.remember_all(frames)[:, -1]
-            more = self.context(self.context.gather(frames[:, -1], memory), output), memory
-        return self.following(output, states, more)
+            named["memory"] = self.context.remember_all(heard)[:, -1]
+            more = self.lately(heard[:, -1], named["memory"], hidden, attended)
+        return {**self.outputs(hidden, more), **_following(named)}
 
-    def following(self, output, states, more):
-        """What a step is drawn from and the next states, by name."""
-        named = dict(zip(self.state_names(), tree.flatten(states), strict=True))
-        if more is not None:
-            named["memory"] = more[1]
-        states = {f"next_{name}": state for name, state in named.items()}
-        return {**self.outputs(output, 0.0 if more is None else more[0]), **states}
+    def named(self, states) -> dict:
+        """The states of the cells by name."""
+        return dict(zip(self.state_names(), tree.flatten(states), strict=True))
 
     def outputs(self, hidden, more=0.0):
         """What a step is drawn from: logits, or what `conditional` takes."""
@@ -319,6 +349,13 @@ class MusicNetwork(keras.layers.Layer):
 
     def state_names(self) -> list[str]:
         return [f"state_{i}" for i in range(len(tree.flatten(self.cell.state_size)))]
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape, without the batch, of every state of `step`."""
+        shapes = {n: (size,) for n, size in zip(self.state_names(), tree.flatten(self.cell.state_size), strict=True)}
+        if self.context:
+            shapes["memory"] = (self.symbols, len(self.context.rates))
+        return {**shapes, **(self.past.state_shapes(self.heard_size) if self.past else {})}
 
     def compute_output_spec(self, inputs, training=False):
         batch, steps = inputs["sequence"].shape[:2]

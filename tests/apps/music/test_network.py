@@ -25,13 +25,22 @@ CASES = {
         Config(units=12, context=0, window=STEPS, condition=("density", "chords")),
         Codec("frames", 4, conditions=("density", "chords")),
     ),
+    "attention": (
+        Config(head="independent", units=12, context=6, window=STEPS, attention=4),
+        Codec("frames", 4, bar=4),
+    ),
+    "attention nade": (Config(units=12, head_units=8, context=0, window=STEPS, attention=20), Codec("frames", 4)),
+    "attention voices": (
+        Config(codec="voices", units=12, head_units=8, embedding=5, window=STEPS, attention=3, attention_heads=3),
+        Codec("voices", 4, 3, 60, 70, 4),
+    ),
     "voices": (Config(codec="voices", units=12, head_units=8, window=STEPS), Codec("voices", 4, 3, 60, 70, 4)),
     "lone voices": (
         Config(codec="voices", head="independent", units=12, head_units=8, window=STEPS),
         Codec("voices", 4, 3, 60, 70),
     ),
     "performance": (
-        Config(codec="performance", cell="layernorm_lstm", units=12, window=STEPS),
+        Config(codec="performance", cell="layernorm_lstm", units=12, window=STEPS, attention=5),
         Codec("performance", 4),
     ),
 }
