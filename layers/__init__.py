@@ -16,6 +16,7 @@ from .cells import (
     DropoutCell,
     EchoStateCell,
     ElmanCell,
+    FastGRNNCell,
     GRUCell,
     IndRNNCell,
     KernelCell,

@@ -189,6 +189,15 @@ def nas(p, x, states):
     return h, [h, c]
 
 
+def fast_grnn(p, x, states):
+    w = p.input_kernel if p.input_rank is None else p.input_kernel @ p.input_factor
+    u = p.recurrent_kernel if p.recurrent_rank is None else p.recurrent_kernel @ p.recurrent_factor
+    product, (zeta, nu) = x @ w + states[0] @ u, sigmoid(p.scale)
+    z, g = sigmoid(product + p.bias[:UNITS]), np.tanh(product + p.bias[UNITS:])
+    h = (zeta * (1 - z) + nu) * g + z * states[0]
+    return h, [h]
+
+
 def echo_state(p, x, states):
     h = np.tanh(x @ p.input_kernel + states[0] @ p.recurrent_kernel + p.bias)
     h = (1 - p.leak) * states[0] + p.leak * h
@@ -352,6 +361,8 @@ CELLS = [
     _cell("slstm_heads", lambda **k: el.SLSTMCell(UNITS, heads=2, sigmoid_forget=True, **k), slstm),
     _cell("mlstm", lambda **k: el.MLSTMCell(UNITS, heads=2, **k), mlstm),
     _cell("nas", lambda **k: el.NASCell(UNITS, **k), nas),
+    _cell("fast_grnn", lambda **k: el.FastGRNNCell(UNITS, **k), fast_grnn),
+    _cell("fast_grnn_low_rank", lambda **k: el.FastGRNNCell(UNITS, input_rank=2, recurrent_rank=3, **k), fast_grnn),
     _cell("echo_state", lambda **k: el.EchoStateCell(UNITS, connectivity=0.6, leak=0.3, seed=1, **k), echo_state),
     _cell("zoneout", lambda **k: el.ZoneoutCell(el.LSTMCell(UNITS, **k), [0.1, 0.4], **k), zoneout),
     _cell("dropout", lambda **k: el.DropoutCell(el.GRUCell(UNITS, **k), 0.2, 0.3, **k), dropout),

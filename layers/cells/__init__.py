@@ -2,6 +2,7 @@ from .base import Cell, KernelCell
 from .dropout import DropoutCell
 from .echo_state import EchoStateCell, SpectralRadius
 from .elman import ElmanCell
+from .fast_grnn import FastGRNNCell
 from .gru import GRUCell
 from .independent import IndRNNCell
 from .layer_norm import LayerNormGRUCell, LayerNormLSTMCell
@@ -18,6 +19,7 @@ __all__ = [
     "DropoutCell",
     "EchoStateCell",
     "ElmanCell",
+    "FastGRNNCell",
     "GRUCell",
     "IndRNNCell",
     "KernelCell",
