@@ -1,12 +1,16 @@
-"""ABC tunes to pieces: melody with repeats, endings, tuplets, ties and broken rhythm, and the chord symbols under it.
+"""ABC tunes to pieces: voices with repeats, endings, tuplets, ties and broken rhythm, and the chord symbols under them.
 
-Left out: grace notes, decorations, lyrics, and voices after the first.
+Left out: grace notes (no grid of steps has a place for them), decorations, lyrics, and overlays (&).
 Reference: the ABC music standard 2.1 (abcnotation.com/wiki/abc:standard:v2.1).
 """
 
+import copy
+import dataclasses
 import re
 from fractions import Fraction
 from pathlib import Path
+
+import numpy as np
 
 from ..core.errors import DataError
 from .score import VELOCITY, Piece, make_notes
@@ -34,6 +38,7 @@ TOKEN = re.compile(
     r"|(?P<broken>>+|<+)|(?P<tie>-)|."
 )
 _FIELD = re.compile(r"^([A-Za-z]):\s*(.*)$")
+_SWITCH = re.compile(r"\[V:\s*([^\]\s]*)[^\]]*\]")  # to another voice, within a line
 LOW_CHORD, CHORD_VELOCITY = 48, 60  # chords are played from the C below middle C
 
 
@@ -50,15 +55,38 @@ def read(path: Path) -> list[Piece]:
 
 
 def parse(text: str, name: str = "") -> Piece:
-    """The piece of one tune."""
-    tune = _Tune(name)
+    """The piece of one tune: a voice for each V: that has notes, and one for the chord symbols."""
+    header, voices, current = _Tune(name), {}, ""
+
+    def voice() -> _Tune:
+        if header.begun and current not in voices:
+            voices[current] = copy.deepcopy(header)
+        return voices.get(current, header)
+
     for line in _lines(text):
         field = _FIELD.match(line)
-        if field and not (tune.begun and field[1] == "K" and line.startswith("K:|")):
-            tune.field(field[1], field[2])
+        if field and field[1] == "V":
+            current = field[2].split()[0] if header.begun and field[2].strip() else current
+        elif field and not (header.begun and field[1] == "K" and line.startswith("K:|")):
+            voice().field(field[1], field[2])
         else:
-            tune.music(line)
-    return tune.piece()
+            first, *others = _SWITCH.split(line)
+            for name_of, music in [(current, first), *zip(others[::2], others[1::2], strict=True)]:
+                current = name_of
+                voice().music(music)
+    return _together([found.piece() for found in voices.values() if found.has_notes()] or [header.piece()])
+
+
+def _together(pieces: list[Piece]) -> Piece:
+    """The pieces of several voices as one: their melodies are its voices 0, 1, …, all their chord symbols the last."""
+    parts = []
+    for number, piece in enumerate(pieces):
+        part = piece.notes.copy()
+        part["voice"] = np.where(part["voice"] == 1, len(pieces), number)
+        parts.append(part)
+    return dataclasses.replace(
+        pieces[0], notes=make_notes(np.concatenate(parts)), beats=max(piece.beats for piece in pieces)
+    )
 
 
 def _lines(text: str) -> list[str]:
@@ -115,6 +143,9 @@ class _Tune:
         self.tuplet = (Fraction(1), 0)
         self.broken = Fraction(1)
         self.inside: list | None = None
+
+    def has_notes(self) -> bool:
+        return any(kind == "note" for kind, *_ in self.items)
 
     def field(self, letter: str, value: str) -> None:
         if letter == "M":

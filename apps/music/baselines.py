@@ -73,8 +73,9 @@ class Markov:
                 place = rng.random() * (counts.sum() + len(counts))
                 if place < counts.sum():
                     return list(following)[int(np.searchsorted(np.cumsum(counts), place, side="right"))]
-        parts = [rng.choice(len(p), p=p) for p in self.base]
-        return np.array(parts, np.int32).tobytes()
+        levels = np.cumsum(self.base, axis=1)
+        parts = (rng.random((len(levels), 1)) >= levels[:, :-1]).sum(axis=1)
+        return parts.astype(np.int32).tobytes()
 
 
 def _log(count: int) -> float:

@@ -104,7 +104,7 @@ def read(config) -> tuple[list[Piece], list[str]]:
     """The pieces of a path, of `tfds:NAME`, or of a built-in name; and a line for each that was skipped."""
     name, step = config.data, 1.0 / config.steps_per_beat
     if name == "chorales" and not Path(name).exists():
-        pieces, skipped = reading.read(_corpus() / "bach", step)
+        pieces, skipped = reading.read(_corpus() / "bach", step, repeats=False)  # no section is learnt twice
         return [p for p in pieces if len(np.unique(p.notes["voice"])) == 4], skipped
     if name.startswith("tfds:"):
         return _tfds(name.removeprefix("tfds:"))

@@ -24,7 +24,7 @@ LIMITS = (
     "keys) are beyond it. Pieces that it makes may resemble training pieces: `copies` in the metrics says how often "
     "four bars were the same, note for note in any key, at temperature 1. Rights in the training data may reach them."
 )
-TUNES = 16  # pieces that are made to compare their statistics
+SETS, TUNES = 4, 32  # sets of pieces that are made, and pieces in each, to compare their statistics
 LONGEST_TUNE = 256  # steps of each at most
 EVENTS_OF_A_TUNE = 400
 
@@ -53,23 +53,22 @@ def evaluate(engine, config, data: Data, *, quiet: bool = True) -> Evaluation:
     nats, hits = generate.step_scores(engine, codec, test, wrap)
     model = {**_likelihood(nats), **_accuracy(codec, hits)}
     made = invent(engine, codec, test, config.seed)
-    bar = round(codec.bar_beats * codec.steps_per_beat)
-    sounding = [statistics.roll(codec, e.piece) for e in test]
-    histograms = {"test": statistics.statistics(sounding, bar), "model": _histograms(codec, made, bar)}
-    model |= _music(histograms["model"], histograms["test"])
-    baselines, training = {}, [e.sequence for e in data.parts["train"]]
+    bar, training = round(codec.bar_beats * codec.steps_per_beat), data.parts["train"]
+    known = [statistics.roll(codec, e.piece) for e in training]
+    cut = None if codec.kind == "performance" else made.shape[1]  # a long piece repeats more: like with like
+    histograms = {"test": statistics.statistics([statistics.roll(codec, e.piece)[:cut] for e in test], bar)}
+    model |= _music("model", _rolls(codec, made), histograms, bar, known)
+    baselines = {}
     if training:
-        known = [statistics.roll(codec, e.piece) for e in data.parts["train"]]
-        model["copies"] = statistics.copies(_rolls(codec, made), known, bar)
-        for name in track(ORDERS, "baselines", quiet=quiet):
-            chain = Markov(codec, ORDERS[name], training)
-            baselines[name] = _likelihood([chain.step_scores(e.sequence) for e in test])
-            if name == "markov-2":
-                rng = np.random.default_rng(config.seed)
-                drawn = [chain.draw(len(sequence), rng) for sequence in made]
-                histograms[name] = _histograms(codec, drawn, bar)
-                baselines[name] |= _music(histograms[name], histograms["test"])
-                baselines[name]["copies"] = statistics.copies(_rolls(codec, drawn), known, bar)
+        real = statistics.statistics([table[:cut] for table in known], bar)
+        model["distance_training"] = statistics.distances(real, histograms["test"])["mean"]
+    for name in track(ORDERS, "baselines", quiet=quiet) if training else ():
+        chain = Markov(codec, ORDERS[name], [e.sequence for e in training])
+        baselines[name] = _likelihood([chain.step_scores(e.sequence) for e in test])
+        if name == "markov-2":
+            rng = np.random.default_rng(config.seed)
+            drawn = _rolls(codec, [chain.draw(made.shape[1], rng) for _ in made])
+            baselines[name] |= _music(name, drawn, histograms, bar, known)
     tune = codec.decode(made[0], name="made")
     return Evaluation(model, baselines, _notes(codec, model, baselines, nats), histograms, nats, tune)
 
@@ -85,32 +84,36 @@ def _accuracy(codec: Codec, hits: dict[str, float]) -> dict:
     return {"accuracy": hits["right"] / total if total else 0.0}
 
 
-def invent(engine, codec: Codec, test: list[Encoded], seed: int) -> list[np.ndarray]:
+def invent(engine, codec: Codec, test: list[Encoded], seed: int) -> np.ndarray:
     """Pieces from nothing at temperature 1, as long as test pieces are; conditions are those of test pieces."""
     typical = int(np.median([len(e.sequence) for e in test]))
     steps = min(typical, EVENTS_OF_A_TUNE if codec.kind == "performance" else LONGEST_TUNE)
-    rng = np.random.default_rng(seed)
-    chosen = [test[i] for i in rng.permutation(max(len(test), TUNES))[:TUNES] % len(test)]
+    rng, count = np.random.default_rng(seed), SETS * TUNES
+    chosen = [test[i] for i in rng.permutation(max(len(test), count))[:count] % len(test)]
     start = Piece("", test[0].piece.notes[:0], 0.0, metre=((0.0, codec.bar_beats),))
-    place = np.broadcast_to(codec.places(start, steps), (TUNES, steps))
+    place = np.broadcast_to(codec.places(start, steps), (count, steps))
     condition = np.stack([np.resize(e.condition, (steps, e.condition.shape[1])) for e in chosen])
     drawer = generate.Drawer(engine, codec, generate.Rules())
-    made = generate.invent(engine, codec, drawer, place, condition, seed)
-    return list(made)
+    return generate.invent(engine, codec, drawer, place, condition, seed)
 
 
-def _rolls(codec: Codec, made: list[np.ndarray]) -> list[np.ndarray]:
+def _rolls(codec: Codec, made) -> list[np.ndarray]:
     return [statistics.roll(codec, codec.decode(sequence)) for sequence in made]
 
 
-def _histograms(codec: Codec, made: list[np.ndarray], bar: int) -> dict[str, np.ndarray]:
-    return statistics.statistics(_rolls(codec, made), bar)
+def _music(name: str, rolls: list[np.ndarray], histograms: dict, bar: int, known: list[np.ndarray]) -> dict:
+    """Distances of what was made to the test set's histograms, the mean over the sets and the spread of that mean.
 
-
-def _music(ours: dict, theirs: dict) -> dict:
-    """Distances to the test set's histograms."""
-    found = statistics.distances(ours, theirs)
-    return {("distance" if name == "mean" else f"distance_{name}"): value for name, value in found.items()}
+    The histograms of all sets together are added to `histograms` under `name`.
+    """
+    histograms[name] = statistics.statistics(rolls, bar)
+    sets = [statistics.statistics(rolls[i::SETS], bar) for i in range(SETS)]
+    found = [statistics.distances(one, histograms["test"]) for one in sets]
+    scores = {("distance" if n == "mean" else f"distance_{n}"): float(np.mean([f[n] for f in found])) for n in found[0]}
+    scores["distance_spread"] = float(np.std([f["mean"] for f in found], ddof=1))
+    if known:
+        scores["copies"] = statistics.copies(rolls, known, bar)
+    return scores
 
 
 def _notes(codec: Codec, model: dict, baselines: dict, nats) -> tuple[str, ...]:
@@ -131,10 +134,12 @@ def _notes(codec: Codec, model: dict, baselines: dict, nats) -> tuple[str, ...]:
         notes.append(f"nll {model['nll']:.3f}: {verdict} the best baseline ({best}, {baselines[best]['nll']:.3f})")
         theirs = baselines["markov-2"]
         verdict = "nearer to" if model["distance"] < theirs["distance"] else "NOT nearer to"
+        ours, chain = (f"{m['distance']:.3f} ± {m['distance_spread']:.3f}" for m in (model, theirs))
         notes.append(
-            f"statistics of {TUNES} tunes made: {verdict} the test set's (distance {model['distance']:.3f}) than "
-            f"those of an order-2 Markov chain ({theirs['distance']:.3f}); {100 * model['copies']:.2f} % of the "
-            f"four-bar passages are copies from training (Markov: {100 * theirs['copies']:.2f} %)"
+            f"statistics of {SETS} × {TUNES} tunes made: {verdict} the test set's (distance {ours}) than those of "
+            f"an order-2 Markov chain ({chain}; real training pieces: {model['distance_training']:.3f}); "
+            f"{100 * model['copies']:.2f} % of the four-bar passages are copies from training (Markov: "
+            f"{100 * theirs['copies']:.2f} %)"
         )
     return tuple(notes)
 

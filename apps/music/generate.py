@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core.decoding import cut_logits
 from ..core.errors import UsageError
-from .codec import END, FIRST, HOLD, KEYS, OFF, SHIFT, Codec
+from .codec import END, FIRST, HOLD, KEYS, LOUD, OFF, SHIFT, Codec
 from .score import LOWEST
 
 ROWS = 256  # rows in one call of `conditional` when given music is scored
@@ -62,13 +62,13 @@ class Drawer:
         self.engine, self.codec, self.rules, self.given = engine, codec, rules, given
         self.joint = "conditional" in engine.signatures
 
-    def draw(self, outputs: dict, past: np.ndarray, rng: np.random.Generator, step: int):
-        """The next step of every row; `past` (rows, steps, …) is what came before, `step` how many were drawn."""
+    def draw(self, outputs: dict, down: np.ndarray, rng: np.random.Generator, step: int):
+        """The next step of every row; `down` says what sounds (see `press`), `step` how many steps came before."""
         if self.codec.kind == "frames":
             return self._frame(outputs, rng)
         if self.codec.kind == "voices":
-            return self._voices(outputs, past, rng, step)
-        return self._event(outputs["logits"], past, rng)
+            return self._voices(outputs, down, rng, step)
+        return self._event(outputs["logits"], down, rng)
 
     def _frame(self, outputs, rng):
         rows = len(next(iter(outputs.values())))
@@ -111,45 +111,68 @@ class Drawer:
         rank = np.argsort(np.argsort(np.where(drawn, -logits, np.inf), axis=1), axis=1)
         return rank < self.rules.max_notes
 
-    def _voices(self, outputs, past, rng, step):
-        rows, codec = len(past), self.codec
+    def _voices(self, outputs, down, rng, step):
+        rows, codec = len(down), self.codec
         symbols, total = np.zeros((rows, codec.voices), np.int32), np.zeros(rows)
         one_hot = np.zeros((rows, codec.voices, codec.symbols), np.float32)
         pitches = np.arange(codec.low, codec.high + 1)
         allowed = np.ones(codec.symbols, bool)
         allowed[FIRST:] = self.rules.pitches()[np.clip(pitches, 0, 127)]
-        allowed[HOLD] = past.shape[1] > 0
+        allowed[HOLD] = step > 0
         for voice in range(codec.voices):
             answer = self.engine("conditional", drawn=one_hot, **outputs) if self.joint else outputs
             logits = answer["logits"][:, voice].astype(float)
             told = -1 if self.given is None else int(self.given[step, voice])
-            drawn = _choose(np.where(allowed, logits, -np.inf), self.rules, rng)
+            may = np.repeat(allowed[None], rows, axis=0)
+            if self.rules.max_notes:
+                full = press(codec, down, symbols)[:, :voice].sum(axis=1) >= self.rules.max_notes
+                may[full, FIRST:] = False
+                may[full, HOLD] &= ~down[full, voice]
+            drawn = _choose(np.where(may, logits, -np.inf), self.rules, rng)
             chosen = drawn if told < 0 else np.full(rows, told)
             total += logits[np.arange(rows), chosen] - _log_sum_exp(logits)
             symbols[:, voice] = chosen
             one_hot[np.arange(rows), voice, chosen] = 1.0
         return symbols, total
 
-    def _event(self, logits, past, rng):
+    def _event(self, logits, down, rng):
         logits = logits.astype(float)
-        sounding = np.stack([_sounding(row) for row in past])
         allowed = np.ones(logits.shape, bool)
         allowed[:, END] = False
         pitches = np.arange(128)
         allowed[:, :OFF] = self.rules.pitches() & (pitches >= self.codec.low) & (pitches <= self.codec.high)
-        allowed[:, OFF:SHIFT] = sounding
+        allowed[:, OFF:SHIFT] = down
         if self.rules.max_notes:
-            allowed[:, :OFF] &= (sounding.sum(axis=1) < self.rules.max_notes)[:, None]
+            allowed[:, :OFF] &= (down.sum(axis=1) < self.rules.max_notes)[:, None]
         chosen = _choose(np.where(allowed, logits, -np.inf), self.rules, rng)
         return chosen.astype(np.int32), logits[np.arange(len(chosen)), chosen] - _log_sum_exp(logits)
 
 
-def _sounding(events: np.ndarray) -> np.ndarray:
-    """(128,) which keys are down after these events."""
-    notes = events[events < SHIFT]
-    last = np.full(128, -1)
-    last[notes % 128] = notes // 128  # the last event of a key wins
-    return last == 0
+def press(codec: Codec, down: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+    """What sounds after one more step (rows, …): which of 128 keys, or which voices; frames show it.
+
+    Shapes: (rows, 128), (rows, voices), (rows, 0).
+    """
+    if codec.kind == "frames":
+        return down
+    if codec.kind == "voices":
+        return np.where(symbols == HOLD, down, symbols >= FIRST)
+    down, notes = down.copy(), np.flatnonzero(symbols < SHIFT)
+    down[notes, symbols[notes] % 128] = symbols[notes] < OFF
+    return down
+
+
+def pressed(codec: Codec, rows: int, sequence: np.ndarray) -> np.ndarray:
+    """What sounds after a whole sequence (steps, …), the same in every row."""
+    down = np.zeros((1, {"frames": 0, "voices": codec.voices, "performance": 128}[codec.kind]), bool)
+    for symbols in sequence:
+        down = press(codec, down, symbols[None])
+    return np.repeat(down, rows, axis=0)
+
+
+def ticks(events: np.ndarray) -> np.ndarray:
+    """How far each event moves the time, in ticks of 10 ms."""
+    return np.where((events >= SHIFT) & (events < LOUD), events - SHIFT + 1, 0)
 
 
 def _choose(logits, rules: Rules, rng) -> np.ndarray:
@@ -194,7 +217,8 @@ def stream(
 ) -> Iterator[np.ndarray]:
     """Yields what has been drawn so far, (steps, …), after every step: the most probable of `beam` sequences.
 
-    The cost of a step does not depend on how many came before. The drawing ends with `places`.
+    The cost of a step does not depend on how many came before (with a beam, what was drawn is copied). The drawing ends
+    with `places`.
 
     Args:
         primer: (steps, …) the sequence to continue; it may be empty.
@@ -209,14 +233,16 @@ def stream(
     outputs, states = ({k: np.repeat(v, beam, axis=0) for k, v in d.items()} for d in (outputs, states))
     past = np.zeros((beam, len(places), *codec.blank.shape), np.int32)
     past[:, :start] = primer
+    down = pressed(codec, beam, primer)
     total = np.where(np.arange(beam) == 0, 0.0, -np.inf)  # the rows are alike as yet: one of them lives
     for step in range(start, len(places)):
         if beam == 1:
-            symbols, rows = drawer.draw(outputs, past[:, :step], rng, step)[0], slice(None)
+            symbols, rows = drawer.draw(outputs, down, rng, step)[0], slice(None)
         else:
-            symbols, rows, total = _branch(drawer, outputs, past[:, :step], total, rng, step, branch)
+            symbols, rows, total = _branch(drawer, outputs, down, total, rng, step, branch)
             past = past[rows]
         past[:, step] = symbols
+        down = press(codec, down[rows], symbols)
         yield past[0, : step + 1]
         if step + 1 < len(places):
             states = {k: v[rows] for k, v in states.items()}
@@ -230,20 +256,20 @@ def invent(engine, codec: Codec, drawer: Drawer, places: np.ndarray, conditions:
     rows, steps = places.shape
     symbols = np.repeat(codec.blank[None], rows, axis=0)
     made = np.zeros((rows, steps, *codec.blank.shape), np.uint8 if codec.kind == "frames" else np.int32)
-    states = first_states(engine, rows)
+    states, down = first_states(engine, rows), pressed(codec, rows, symbols[:0])
     for step in range(steps):
         answer = engine("step", **told(codec, symbols, places[:, step], conditions[:, step]), **states)
         outputs, states = split_outputs(answer)
-        symbols = drawer.draw(outputs, made[:, :step], rng, step)[0]
-        made[:, step] = symbols
+        symbols = drawer.draw(outputs, down, rng, step)[0]
+        made[:, step], down = symbols, press(codec, down, symbols)
     return made
 
 
-def _branch(drawer, outputs, past, total, rng, step, branch):
+def _branch(drawer, outputs, down, total, rng, step, branch):
     """Symbols, the rows that they continue, and their totals: of all draws the most probable distinct ones."""
-    beam = len(past)
+    beam = len(down)
     rows = np.repeat(np.arange(beam), branch)
-    drawn, log_prob = drawer.draw({k: v[rows] for k, v in outputs.items()}, past[rows], rng, step)
+    drawn, log_prob = drawer.draw({k: v[rows] for k, v in outputs.items()}, down[rows], rng, step)
     score = total[rows] + log_prob
     distinct = {}
     for i in np.argsort(-score, kind="stable"):

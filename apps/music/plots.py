@@ -12,7 +12,7 @@ COLOURS = ("#1f5fa8", "#c2571a", "#2e7d4f", "#7a4fa3", "#444444")
 
 
 def plot_roll(piece: Piece, path: Path, primer_beats: float = 0.0) -> None:
-    """A piano roll: a bar for each note, a colour for each voice, the primer shaded."""
+    """A piano roll: a bar for each note, a colour for each voice, a line for each bar line, the primer shaded."""
     figure = Figure(figsize=(min(4 + piece.beats / 8, 30), 3.6), layout="constrained")
     axes = figure.add_subplot()
     for number, voice in enumerate(np.unique(piece.notes["voice"])):
@@ -23,8 +23,14 @@ def plot_roll(piece: Piece, path: Path, primer_beats: float = 0.0) -> None:
         )  # fmt: skip
     if primer_beats:
         axes.axvspan(0, primer_beats, color="#999999", alpha=0.2, linewidth=0)
-    axes.set(xlim=(0, max(piece.beats, 1)), xlabel="beats", ylabel="MIDI number")
-    axes.grid(axis="x", linewidth=0.3)
+    beats = np.arange(0.0, piece.beats, 0.5)
+    for beat in beats[piece.place_in_bar(beats) < 0.01]:
+        axes.axvline(beat, color="#999999", linewidth=0.4, zorder=0)
+    low, high = (piece.notes["pitch"].min(), piece.notes["pitch"].max()) if len(piece.notes) else (60, 72)
+    octaves = np.arange(low // 12, high // 12 + 2)
+    axes.set_yticks(12 * octaves, [f"C{octave - 1}" for octave in octaves])
+    axes.set(xlim=(0, max(piece.beats, 1)), ylim=(low - 1.5, high + 1.5), xlabel="beats (bars: lines)", ylabel="pitch")
+    axes.grid(axis="y", linewidth=0.3)
     save_figure(figure, path)
 
 

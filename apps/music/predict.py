@@ -11,9 +11,9 @@ import numpy as np
 from ..core.errors import DataError, UsageError
 from ..core.files import write_text
 from . import generate, reading
-from .codec import LOUD, SHIFT, Codec, condition_width, conditions
+from .codec import Codec, condition_width, conditions
 from .config import PredictOptions
-from .score import Piece
+from .score import Piece, highest_line
 
 MOST_EVENTS = 20_000
 
@@ -97,10 +97,9 @@ def _head(codec: Codec, piece: Piece, beats: float) -> np.ndarray:
 
 
 def harmonise(engine, codec: Codec, piece: Piece, rules, options) -> Tune:
-    """Keeps the first part of a piece and draws the others, each step given the parts so far."""
-    voices = np.unique(piece.notes["voice"])
-    lines = [piece.notes[piece.notes["voice"] == v] for v in voices]
-    melody = max(lines, key=lambda notes: float(np.mean(notes["pitch"]))).copy()
+    """Keeps the highest part of a piece and draws the others, each step given the parts so far."""
+    lines = [piece.notes[piece.notes["voice"] == v] for v in np.unique(piece.notes["voice"])]
+    melody = highest_line(max(lines, key=lambda notes: float(np.mean(notes["pitch"]))))
     melody["voice"] = 0
     low, high = int(melody["pitch"].min()), int(melody["pitch"].max())
     if low < codec.low or high > codec.high:
@@ -128,11 +127,12 @@ def _perform(engine, codec, piece, primer, primer_beats, beats, rules, options) 
     drawer = generate.Drawer(engine, codec, rules)
 
     def until_then():
+        now = generate.ticks(primer).sum()
         made = generate.stream(engine, codec, drawer, primer, places, none, options.seed, options.beam, options.branch)
         for past in made:
             yield past
-            shifts = past[(past >= SHIFT) & (past < LOUD)] - SHIFT + 1
-            if shifts.sum() >= until:
+            now = generate.ticks(past).sum() if options.beam > 1 else now + generate.ticks(past[-1:]).sum()
+            if now >= until:
                 return
 
     sequence, times = _collect(until_then())

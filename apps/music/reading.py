@@ -12,24 +12,25 @@ from .score import HIGHEST, LOWEST, Piece, from_roll, from_voices
 SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
 
 
-def read(path: Path, step: float, wrap: Callable = iter) -> tuple[list[Piece], list[str]]:
+def read(path: Path, step: float, wrap: Callable = iter, repeats: bool = True) -> tuple[list[Piece], list[str]]:
     """The pieces of a file, or of all files in a folder and below; and a line for each file that was skipped.
 
     Args:
         step: beats that a row of a piano roll or of a JSON chorale lasts.
         wrap: may show progress over the files.
+        repeats: whether repeated sections of MusicXML sound as often as is written, or once.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; expected music ({', '.join(READERS)})")
     if path.is_file():
-        return read_file(path, step), []
+        return read_file(path, step, repeats), []
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in READERS and f.is_file())
     if not files:
         raise DataError(f"{path}: no music in this folder; expected files named {', '.join(READERS)}")
     pieces, skipped = [], []
     for file in wrap(files):
         try:
-            pieces += read_file(file, step)
+            pieces += read_file(file, step, repeats)
         except MissingExtra:
             raise
         except ElmanError as error:
@@ -39,36 +40,36 @@ def read(path: Path, step: float, wrap: Callable = iter) -> tuple[list[Piece], l
     return pieces, skipped
 
 
-def read_file(path: Path, step: float) -> list[Piece]:
+def read_file(path: Path, step: float, repeats: bool = True) -> list[Piece]:
     """The pieces of one file; DataError says why there are none."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: expected a file named {', '.join(READERS)}")
-    pieces = [piece for piece in reader(path, step) if len(piece.notes)]
+    pieces = [piece for piece in reader(path, step, repeats) if len(piece.notes)]
     if not pieces:
         raise DataError(f"{path}: no notes in it")
     return pieces
 
 
-def _midi(path: Path, step: float) -> list[Piece]:
+def _midi(path: Path, step: float, repeats: bool) -> list[Piece]:
     from . import midi
 
     return [midi.read(path)]
 
 
-def _musicxml(path: Path, step: float) -> list[Piece]:
+def _musicxml(path: Path, step: float, repeats: bool) -> list[Piece]:
     from . import musicxml
 
-    return [musicxml.read(path)]
+    return [musicxml.read(path, repeats)]
 
 
-def _abc(path: Path, step: float) -> list[Piece]:
+def _abc(path: Path, step: float, repeats: bool) -> list[Piece]:
     from . import abc_notation
 
     return abc_notation.read(path)
 
 
-def _json(path: Path, step: float) -> list[Piece]:
+def _json(path: Path, step: float, repeats: bool) -> list[Piece]:
     """{"train": [[[60, 55, …], …], …], …}: pieces of steps of MIDI numbers, −1 for a rest; short steps end in rests."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -100,7 +101,7 @@ def _voices(rows, where: str) -> np.ndarray:
     return table
 
 
-def _mat(path: Path, step: float) -> list[Piece]:
+def _mat(path: Path, step: float, repeats: bool) -> list[Piece]:
     """MATLAB piano rolls (steps, 88) in cells named traindata, validdata, testdata."""
     try:
         from scipy.io import loadmat

@@ -57,6 +57,18 @@ def make_notes(rows) -> np.ndarray:
     return notes[np.lexsort((notes["pitch"], notes["start"]))]
 
 
+def highest_line(notes: np.ndarray) -> np.ndarray:
+    """The notes above which none sounds when they begin, each ended by the next: a melody of one note at once."""
+    kept = []
+    for note in notes[np.lexsort((-notes["pitch"], notes["start"]))]:
+        if kept and note["start"] < kept[-1]["start"] + kept[-1]["duration"] - 1e-9:
+            if note["pitch"] <= kept[-1]["pitch"]:
+                continue
+            kept[-1]["duration"] = note["start"] - kept[-1]["start"]
+        kept.append(note.copy())
+    return np.array(kept, NOTE)
+
+
 def from_roll(roll: np.ndarray, step: float, name: str = "", split: str = "") -> Piece:
     """The piece of a piano roll (steps, 88) whose steps last `step` beats; a key held over steps is one note."""
     key, start, stop = runs(roll.T != 0)

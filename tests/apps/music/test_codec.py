@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from elman.apps.core.errors import DataError
 from elman.apps.music.codec import EVENTS, FIRST, HOLD, REST, Codec, chords, density
-from elman.apps.music.score import Piece, from_roll, from_voices, make_notes
+from elman.apps.music.score import Piece, from_roll, from_voices, highest_line, make_notes
 
 FRAMES = Codec("frames", 4)
 VOICES = Codec("voices", 4, voices=3, low=40, high=80)
@@ -120,3 +120,13 @@ def test_conditions_say_what_sounds():
 def test_a_codec_survives_json():
     codec = Codec("voices", 2, 4, 40, 80, 8, ("density",), 96.0, 3.0, ("ab", "cd"))
     assert Codec.from_json(codec.to_json()) == codec
+
+
+def test_the_highest_line_is_one_note_at_once():
+    notes = make_notes(
+        [(0, 4, 60, 80, 0), (0, 2, 72, 80, 0), (1, 1, 67, 80, 0), (2.5, 1, 71, 80, 0), (3, 1, 74, 80, 0)]
+    )
+    line = highest_line(notes)
+    assert [(float(n["start"]), float(n["duration"]), int(n["pitch"])) for n in line] == [
+        (0.0, 2.0, 72), (2.5, 0.5, 71), (3.0, 1.0, 74),
+    ]  # fmt: skip

@@ -92,6 +92,40 @@ def test_musicxml_ties_chords_voices_and_the_upbeat(tmp_path, suffix):
     assert piece.beats == 7.0
 
 
+def sign(text):
+    """A measure of a score in short: `[` begins a section, `]` ends one, digits are endings that end with it."""
+    numbers = frozenset(int(c) for c in text if c.isdigit())
+    return musicxml.Signs("[" in text, 2 * ("]" in text), numbers, bool(numbers))
+
+
+@pytest.mark.parametrize(
+    ("measures", "order"),
+    [
+        ("a b c", [0, 1, 2]),
+        ("a b] c", [0, 1, 0, 1, 2]),
+        ("a [b c] d", [0, 1, 2, 1, 2, 3]),
+        ("a b] c d] e", [0, 1, 0, 1, 2, 3, 2, 3, 4]),
+        ("[a 1] 2 c", [0, 1, 0, 2, 3]),
+        ("[a 1] 2] c", [0, 1, 0, 2, 3]),
+        ("[a 12] 3 c d] e", [0, 1, 0, 1, 0, 2, 3, 4, 3, 4, 5]),
+        ("[a 1] b", [0, 1, 0, 2]),
+    ],
+)
+def test_the_order_of_repeated_measures(measures, order):
+    assert musicxml.played([sign(text) for text in measures.split()]) == order
+
+
+def test_musicxml_repeats_are_played_or_not(tmp_path):
+    path = tmp_path / "s.musicxml"
+    path.write_text(
+        SCORE.replace("</measure></part>", '<barline><repeat direction="backward"/></barline></measure></part>')
+    )
+    once, twice = musicxml.read(path, repeats=False), musicxml.read(path)
+    assert rows(once) == SOUNDS
+    assert rows(twice) == SOUNDS + [(start + 7.0, *rest) for start, *rest in SOUNDS]
+    assert twice.metre == once.metre
+
+
 @pytest.mark.parametrize(
     ("music", "pitches"),
     [
@@ -122,6 +156,16 @@ def test_abc_lengths():
 )  # fmt: skip
 def test_abc_key_signatures(key, altered):
     assert abc_notation.key_signature(key) == altered
+
+
+@pytest.mark.parametrize("music", ["V:1\nCD|\nV:2\n_E,2|\nV:1\nEF|", "[V:1]CD|[V:2 clef=bass]_E,2|\n[V:1]EF|"])
+def test_abc_voices_sound_together_and_chord_symbols_after_them(music):
+    piece = abc_notation.parse(
+        f'X:1\nM:2/4\nL:1/4\nV:1 name="A"\nV:2\nK:C\n"Am"{music}\n'.replace('"Am"V:1\n', 'V:1\n"Am"')
+    )
+    melody = [r for r in rows(piece) if r[3] < 2]
+    assert melody == [(0.0, 2.0, 51, 1), (0.0, 1.0, 60, 0), (1.0, 1.0, 62, 0), (2.0, 1.0, 64, 0), (3.0, 1.0, 65, 0)]
+    assert piece.beats == 4.0
 
 
 def test_abc_chords_sound_until_the_next():

@@ -9,7 +9,7 @@ from elman.apps.core.engines import Engine
 from elman.apps.core.signature import Signature, Spec
 from elman.apps.music import generate
 from elman.apps.music.baselines import Markov
-from elman.apps.music.codec import FIRST, Codec
+from elman.apps.music.codec import FIRST, SHIFT, Codec
 from elman.apps.music.config import PredictOptions
 from elman.apps.music.data import Encoded
 from elman.apps.music.predict import check
@@ -58,7 +58,7 @@ def test_frames_are_drawn_as_nade_draws_them():
         "hidden_bias": RNG.normal(size=(20, HIDDEN)).astype("f4"),
     }
     drawer = generate.Drawer(nade_engine(), CODEC, generate.Rules())
-    drawn, log_prob = drawer.draw(outputs, np.zeros((20, 0, 88)), np.random.default_rng(1), 0)
+    drawn, log_prob = drawer.draw(outputs, np.zeros((20, 0), bool), np.random.default_rng(1), 0)
     uniform = np.random.default_rng(1).random((20, 88))
     expected = nade_sample(uniform, outputs["visible_bias"], outputs["hidden_bias"], KERNEL, OUTPUT, xp=np)
     np.testing.assert_array_equal(drawn, expected)
@@ -75,7 +75,7 @@ def test_frames_are_drawn_as_nade_draws_them():
 def test_the_rules_hold(temperature):
     outputs = {"visible_bias": np.ones((30, 88), "f4"), "hidden_bias": np.zeros((30, HIDDEN), "f4")}
     rules = generate.Rules(temperature, allowed=generate.allowed_pitches("G", 50, 70), max_notes=3)
-    drawn, _ = generate.Drawer(nade_engine(), CODEC, rules).draw(outputs, np.zeros((30, 0, 88)), RNG, 0)
+    drawn, _ = generate.Drawer(nade_engine(), CODEC, rules).draw(outputs, np.zeros((30, 0), bool), RNG, 0)
     pitches = np.unique(np.nonzero(drawn)[1] + 21)
     assert set(pitches) <= {50, 52, 54, 55, 57, 59, 60, 62, 64, 66, 67, 69}
     assert 0 < drawn.sum(axis=1).max() <= 3
@@ -96,6 +96,27 @@ def test_scores_are_those_of_the_chain_rule_over_whole_pieces():
             assert before[-1] <= y.sum()
             expected = -(y * logits - np.logaddexp(0, logits)).sum()
             assert found[t] == pytest.approx(expected, rel=1e-4)
+
+
+def test_no_more_voices_sound_than_may():
+    codec = Codec("voices", 4, voices=4, low=60, high=63)
+    rng = np.random.default_rng(2)
+    drawer = generate.Drawer(chain_engine(rng.normal(size=(6, 6))), codec, generate.Rules(max_notes=2))
+    drawer.joint, down, most = False, generate.pressed(codec, 50, np.zeros((0, 4), int)), 0
+    for step in range(12):
+        outputs = {"logits": rng.normal(size=(50, 4, 6)).astype("f4")}
+        symbols, _ = drawer.draw(outputs, down, rng, step)
+        down = generate.press(codec, down, symbols)
+        most = max(most, down.sum(axis=1).max())
+    assert most == 2
+
+
+def test_keys_are_down_until_they_are_let_go():
+    codec = Codec("performance", 4)
+    down = generate.pressed(codec, 3, np.array([60, 64, SHIFT + 5, 128 + 60, 70]))
+    assert [np.flatnonzero(row).tolist() for row in down] == [[64, 70]] * 3
+    down = generate.press(codec, down, np.array([128 + 64, 61, SHIFT]))
+    assert [np.flatnonzero(row).tolist() for row in down] == [[70], [61, 64, 70], [64, 70]]
 
 
 def test_a_key_that_is_none_is_refused():
