@@ -5,12 +5,13 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from .core.app import App, missing_extra
+from .core.app import App, Verb, missing_extra
 from .core.config import did_you_mean, from_json
 from .core.engines import ENGINES
 from .core.errors import ElmanError, UsageError
@@ -21,6 +22,17 @@ EngineName = Literal[tuple(ENGINES)]
 _Help = tyro.conf.arg
 _OUT_RUN = _Help(help="Run directory to write (default: runs/APP/DATE-TIME).")
 _QUIET = _Help(help="No progress bars, no summary.")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A verb: a line on what it does, the function whose parameters are its options, and what is done with them."""
+
+    summary: str
+    options: Callable[[App, list[str]], Callable]
+    """`options(app, argv)`; a --preset or --config among the words decides the defaults of the others."""
+    act: Callable[..., None]
+    """`act(app, what the function of the options returned)`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,20 +76,31 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     if argv[0] == "devices":
         return _devices()
+    if argv[0] == "completion":
+        from .completion import script
+
+        print(script(argv[1:]))
+        return 0
     if argv[0] not in APPS:
-        raise UsageError(f"unknown application '{argv[0]}'{did_you_mean(argv[0], [*APPS, 'devices'])}")
+        raise UsageError(f"unknown application '{argv[0]}'{did_you_mean(argv[0], [*APPS, 'devices', 'completion'])}")
     app = importlib.import_module(f".{argv[0]}", __package__).APP
     verb, rest = (argv[1] if len(argv) > 1 else "--help"), argv[2:]
     if verb in ("-h", "--help"):
         print(_app_overview(app))
         return 0 if len(argv) > 1 else 2
-    if verb not in VERBS and verb not in app.verbs:
-        raise UsageError(f"{app.name}: unknown verb '{verb}'{did_you_mean(verb, [*VERBS, *app.verbs])}")
+    if verb not in commands(app):
+        raise UsageError(f"{app.name}: unknown verb '{verb}'{did_you_mean(verb, commands(app))}")
+    command = commands(app)[verb]
     try:
-        VERBS[verb](app, rest) if verb in VERBS else _own(app, verb, rest)
+        command.act(app, _parse(app, verb, command, rest))
     except ModuleNotFoundError as error:
         raise missing_extra(error, f"elman {app.name} {verb}") from None
     return 0
+
+
+def commands(app: App) -> dict[str, Command]:
+    """The verbs of an application: those of all, and its own."""
+    return {**VERBS, **{name: _own(name, verb) for name, verb in app.verbs.items()}}
 
 
 def listed(rows) -> str:
@@ -89,30 +112,30 @@ def listed(rows) -> str:
 
 def _overview() -> str:
     apps = listed((n, importlib.import_module(f".{n}", __package__).APP.summary) for n in APPS)
-    verbs = listed((name, (f.__doc__ or "").splitlines()[0]) for name, f in VERBS.items())
+    verbs = listed((name, command.summary) for name, command in VERBS.items())
     return (
         "usage: elman APP VERB [OPTIONS]     elman devices     elman --version\n\n"
         f"Recurrent networks, from data to the device.\n\napplications:\n{apps}\n\nverbs:\n{verbs}\n\n"
-        "`elman APP --help` lists the presets, `elman APP VERB --help` the options."
+        "`elman APP --help` lists the presets, `elman APP VERB --help` the options;\n"
+        "`elman completion SHELL` prints what makes the Tab key complete them."
     )
 
 
 def _app_overview(app: App) -> str:
     presets = listed((name, preset.summary) for name, preset in app.presets.items())
-    verbs = [(name, (f.__doc__ or "").splitlines()[0]) for name, f in VERBS.items()]
-    verbs = listed([*verbs, *((name, own.summary) for name, own in app.verbs.items())])
+    verbs = listed((name, command.summary) for name, command in commands(app).items())
     return (
         f"usage: elman {app.name} VERB [OPTIONS]\n\n{app.summary}\n\nverbs:\n{verbs}\n\n"
         f"presets (--preset NAME; default {app.default}):\n{presets}"
     )
 
 
-def _parse(app: App, verb: str, function: Callable, argv: list[str]):
+def _parse(app: App, verb: str, command: Command, argv: list[str]):
     return tyro.cli(
-        function,
+        command.options(app, argv),
         args=argv,
         prog=f"elman {app.name} {verb}",
-        description=function.__doc__,
+        description=command.summary,
         config=(tyro.conf.OmitArgPrefixes,),
     )
 
@@ -138,13 +161,9 @@ def _base_config(app: App, argv: list[str]):
     return app.preset(preset or app.default)
 
 
-def _train_like(app: App, verb: str, argv: list[str]) -> None:
-    from .core import verbs
-
-    base = _base_config(app, argv)
-
+def _train_options(app: App, argv: list[str]) -> Callable:
     def options(
-        settings: app.config = base,
+        settings: app.config = _base_config(app, argv),  # noqa: B008
         out: Annotated[Path | None, _OUT_RUN] = None,
         preset: Annotated[str, _Help(help=f"One of {', '.join(app.presets)}.")] = app.default,
         config: Annotated[Path | None, _Help(help="A saved config (.json) to start from.")] = None,
@@ -154,27 +173,25 @@ def _train_like(app: App, verb: str, argv: list[str]) -> None:
     ):
         return settings, {"out": out, "resume": resume, "overwrite": overwrite, "quiet": quiet}
 
-    options.__doc__ = VERBS[verb].__doc__
-    settings, arguments = _parse(app, verb, options, argv)
+    return options
+
+
+def _train(app: App, parsed) -> None:
+    _train_by("train", app, *parsed)
+
+
+def _run(app: App, parsed) -> None:
+    _train_by("run", app, *parsed)
+
+
+def _train_by(verb: str, app: App, settings, arguments: dict) -> None:
+    from .core import verbs
+
     run = getattr(verbs, verb)(app, settings, **arguments)
     print(run.path if arguments["quiet"] else verbs.summary(run))
 
 
-def _train(app: App, argv: list[str]) -> None:
-    """Train a model into a run directory."""
-    _train_like(app, "train", argv)
-
-
-def _run(app: App, argv: list[str]) -> None:
-    """Train, evaluate, export and report in one go."""
-    _train_like(app, "run", argv)
-
-
-def _evaluate(app: App, argv: list[str]) -> None:
-    """Score a run or a bundle against the baselines."""
-    from .core import verbs
-    from .core.report import metrics_table
-
+def _evaluate_options(app: App, argv: list[str]) -> Callable:
     def options(
         path: Annotated[tyro.conf.Positional[Path], _Help(metavar="RUN|BUNDLE", help="What to score.")],
         data: Annotated[str | None, _Help(help="Other data to score: a path, tfds:NAME or a built-in name.")] = None,
@@ -184,7 +201,13 @@ def _evaluate(app: App, argv: list[str]) -> None:
     ):
         return {"path": path, "data": data, "engine": engine, "out": out, "quiet": quiet}
 
-    arguments = _parse(app, "evaluate", options, argv)
+    return options
+
+
+def _evaluate(app: App, arguments: dict) -> None:
+    from .core import verbs
+    from .core.report import metrics_table
+
     if arguments["out"] is not None and arguments["out"].suffix != ".json":
         raise UsageError(f"--out: expected a .json file, received {arguments['out']}")
     metrics = verbs.evaluate(app, **arguments)
@@ -192,10 +215,7 @@ def _evaluate(app: App, argv: list[str]) -> None:
         print(metrics_table(metrics), *metrics.get("notes", []), sep="\n")
 
 
-def _predict(app: App, argv: list[str]) -> None:
-    """Predict with a run or a bundle."""
-    from .core import verbs
-
+def _predict_options(app: App, argv: list[str]) -> Callable:
     def options(
         path: Annotated[tyro.conf.Positional[Path], _Help(metavar="RUN|BUNDLE", help="What to predict with.")],
         input: Annotated[Path | None, _Help(help="The input file.")] = None,
@@ -209,30 +229,35 @@ def _predict(app: App, argv: list[str]) -> None:
         return {"path": path, "source": input, "example": example, "out": out, "engine": engine,
                 "threads": threads, "options": settings}, quiet  # fmt: skip
 
-    arguments, quiet = _parse(app, "predict", options, argv)
+    return options
+
+
+def _predict(app: App, parsed) -> None:
+    from .core import verbs
+
+    arguments, quiet = parsed
     result = verbs.predict(app, **arguments)
     if not quiet:
         print(app.stage("predict").summary(result) if arguments["out"] is None else arguments["out"])
 
 
-def _export(app: App, argv: list[str]) -> None:
-    """Write the bundle of a run, every container compared with Keras."""
-    from .core import verbs
-
+def _export_options(app: App, argv: list[str]) -> Callable:
     def options(
         path: Annotated[tyro.conf.Positional[Path], _Help(metavar="RUN", help="The run directory.")],
         quiet: Annotated[bool, _QUIET] = False,
     ):
         return {"path": path, "quiet": quiet}
 
-    print(verbs.export(app, **_parse(app, "export", options, argv)))
+    return options
 
 
-def _benchmark(app: App, argv: list[str]) -> None:
-    """Latency of every signature on every engine that is installed."""
-    from .core import benchmark
-    from .core.report import latency_table
+def _export(app: App, arguments: dict) -> None:
+    from .core import verbs
 
+    print(verbs.export(app, **arguments))
+
+
+def _benchmark_options(app: App, argv: list[str]) -> Callable:
     def options(
         path: Annotated[tyro.conf.Positional[Path], _Help(metavar="RUN|BUNDLE", help="A run adds Keras to the table.")],
         engine: Annotated[tuple[EngineName, ...], _Help(help="Engines to measure (default: all).")] = (),
@@ -242,16 +267,20 @@ def _benchmark(app: App, argv: list[str]) -> None:
     ):
         return {"path": path, "engines": engine, "threads": threads, "seconds": seconds}
 
-    rows = benchmark.measure(app, **_parse(app, "benchmark", options, argv))
+    return options
+
+
+def _benchmark(app: App, arguments: dict) -> None:
+    from .core import benchmark
+    from .core.report import latency_table
+
+    rows = benchmark.measure(app, **arguments)
     print(latency_table(rows), f"\npeak memory of this process: {benchmark.peak_megabytes():.0f} MB")
 
 
-def _tune(app: App, argv: list[str]) -> None:
-    """Search for better hyperparameters; ends in a config for train and a report."""
-    base = _base_config(app, argv)
-
+def _tune_options(app: App, argv: list[str]) -> Callable:
     def options(
-        settings: app.config = base,
+        settings: app.config = _base_config(app, argv),  # noqa: B008
         out: Annotated[Path | None, _Help(help="Directory of the sweep (default: tunings/APP/DATE-TIME).")] = None,
         preset: Annotated[str, _Help(help=f"One of {', '.join(app.presets)}.")] = app.default,
         config: Annotated[Path | None, _Help(help="A saved config (.json) to start from.")] = None,
@@ -277,9 +306,13 @@ def _tune(app: App, argv: list[str]) -> None:
             "cores": cores, "devices": devices, "chief": chief, "resume": resume, "quiet": quiet,
         }  # fmt: skip
 
-    settings, worker, arguments = _parse(app, "tune", options, argv)
+    return options
+
+
+def _tune(app: App, parsed) -> None:
     from ..tuning import sweep
 
+    settings, worker, arguments = parsed
     if worker:
         local = {name: arguments[name] for name in ("out", "workers", "cores", "devices", "quiet")}
         sweep.join(app, worker, **local)
@@ -288,22 +321,26 @@ def _tune(app: App, argv: list[str]) -> None:
     print(path if arguments["quiet"] else sweep.summary(path))
 
 
-def _own(app: App, verb: str, argv: list[str]) -> None:
-    """A verb that the application alone has."""
-    own = app.verbs[verb]
+def _own(name: str, own: Verb) -> Command:
+    """A verb that one application alone has."""
 
-    def options(
-        path: Annotated[tyro.conf.Positional[Path], _Help(metavar="RUN", help="The run directory.")],
-        settings: own.options,
-        out: Annotated[Path | None, _OUT_RUN] = None,
-        overwrite: Annotated[bool, _Help(help="Replace the run in --out.")] = False,
-        quiet: Annotated[bool, _QUIET] = False,
-    ):
-        return path, settings, {"out": out, "overwrite": overwrite, "quiet": quiet}
+    def make_options(app: App, argv: list[str]) -> Callable:
+        def options(
+            path: Annotated[tyro.conf.Positional[Path], _Help(metavar="RUN", help="The run directory.")],
+            settings: own.options,
+            out: Annotated[Path | None, _OUT_RUN] = None,
+            overwrite: Annotated[bool, _Help(help="Replace the run in --out.")] = False,
+            quiet: Annotated[bool, _QUIET] = False,
+        ):
+            return path, settings, {"out": out, "overwrite": overwrite, "quiet": quiet}
 
-    options.__doc__ = own.summary
-    path, settings, arguments = _parse(app, verb, options, argv)
-    print(getattr(app.stage(verb), verb)(app, path, settings, **arguments))
+        return options
+
+    def act(app: App, parsed) -> None:
+        path, settings, arguments = parsed
+        print(getattr(app.stage(name), name)(app, path, settings, **arguments))
+
+    return Command(own.summary, make_options, act)
 
 
 def _devices() -> int:
@@ -314,14 +351,18 @@ def _devices() -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[App, list[str]], None]] = {
-    "run": _run,
-    "train": _train,
-    "evaluate": _evaluate,
-    "predict": _predict,
-    "export": _export,
-    "benchmark": _benchmark,
-    "tune": _tune,
+VERBS = {
+    "run": Command("Train, evaluate, export and report in one go.", _train_options, _run),
+    "train": Command("Train a model into a run directory.", _train_options, _train),
+    "evaluate": Command("Score a run or a bundle against the baselines.", _evaluate_options, _evaluate),
+    "predict": Command("Predict with a run or a bundle.", _predict_options, _predict),
+    "export": Command("Write the bundle of a run, every container compared with Keras.", _export_options, _export),
+    "benchmark": Command(
+        "Latency of every signature on every engine that is installed.", _benchmark_options, _benchmark
+    ),
+    "tune": Command(
+        "Search for better hyperparameters; ends in a config for train and a report.", _tune_options, _tune
+    ),
 }
 
 if __name__ == "__main__":

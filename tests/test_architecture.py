@@ -61,7 +61,8 @@ ALLOWED = {
     "apps": set(),
     "apps.core": {"layers", "apps.core"},
     "tuning": {"layers", "apps.core", "tuning", *(f"apps.{app}" for app in APPS)},
-    "apps.cli": {"layers", "apps.core", "apps.cli", "tuning", *(f"apps.{app}" for app in APPS)},
+    "apps.cli": {"layers", "apps.core", "apps.cli", "apps.completion", "tuning", *(f"apps.{app}" for app in APPS)},
+    "apps.completion": {"apps.core", "apps.cli"},
     **{f"apps.{app}": {"layers", "apps.core", f"apps.{app}"} for app in APPS},
 }
 

@@ -1,12 +1,14 @@
 """The command line: exit statuses, messages, help."""
 
+import dataclasses
 import json
 import re
 import shutil
+import subprocess
 
 import pytest
 
-from elman.apps import cli
+from elman.apps import cli, completion
 from elman.apps.core.errors import DataError, ElmanError, UsageError
 
 VERBS = sorted(cli.VERBS)
@@ -38,8 +40,6 @@ def test_overviews(elman, words):
 
 
 def test_every_config_field_is_an_option(elman, monkeypatch):
-    import dataclasses
-
     from elman.apps.forecasting import Config
 
     monkeypatch.setenv("COLUMNS", "80")
@@ -89,6 +89,15 @@ def test_wrong_uses(elman, tmp_path, monkeypatch, words, status, message):
     assert not list(tmp_path.iterdir())
 
 
+def failing(error):
+    """`run` as a verb without options that fails."""
+
+    def act(app, parsed):
+        raise error
+
+    return dataclasses.replace(cli.VERBS["run"], options=lambda app, argv: lambda: None, act=act)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
@@ -104,23 +113,49 @@ def test_wrong_uses(elman, tmp_path, monkeypatch, words, status, message):
     ],
 )
 def test_an_error_is_one_line_and_a_status(elman, monkeypatch, error, status, line):
-    def verb(app, argv):
-        raise error
-
     monkeypatch.delenv("ELMAN_DEBUG", raising=False)
-    monkeypatch.setitem(cli.VERBS, "run", verb)
+    monkeypatch.setitem(cli.VERBS, "run", failing(error))
     shown = elman("forecasting", "run")
     assert shown.status == status
     assert line in shown.err
     assert len(shown.err.splitlines()) == 1
 
 
-def test_debug_shows_where(elman, monkeypatch):
-    def verb(app, argv):
-        raise ValueError("here")
+@pytest.fixture(scope="module")
+def bash_script(tmp_path_factory):
+    path = tmp_path_factory.mktemp("completion") / "elman.bash"
+    path.write_text(completion.script(["bash"]))
+    return path
 
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("elman fo", "forecasting"),
+        ("elman handwriting ad", "adapt"),
+        ("elman forecasting run --spli", "--split"),  # its help has two lines
+        ("elman music tune --search-", ""),
+        ("elman forecasting train --cell l", "lstm"),
+        ("elman captioning predict --engine onnx-", "onnx-int8"),
+    ],
+)
+def test_the_tab_key_completes(words, offered, bash_script):
+    lines = [f"source {bash_script}", f"COMP_WORDS=({words}); COMP_CWORD={words.count(' ')}; _tyro_elman"]
+    done = subprocess.run(["bash", "-c", "\n".join([*lines, 'echo "${COMPREPLY[@]}"'])], capture_output=True, text=True)
+    assert done.stdout.strip() == offered
+
+
+@pytest.mark.parametrize("words", [[], ["tcsh"], ["bash", "zsh"]])
+def test_a_shell_that_is_not_known_is_named(elman, words):
+    shown = elman("completion", *words)
+    assert shown.status == 2
+    assert f"expected elman completion bash|zsh|fish, received '{' '.join(words)}'" in shown.err
+
+
+def test_debug_shows_where(elman, monkeypatch):
     monkeypatch.setenv("ELMAN_DEBUG", "1")
-    monkeypatch.setitem(cli.VERBS, "run", verb)
+    monkeypatch.setitem(cli.VERBS, "run", failing(ValueError("here")))
     with pytest.raises(ValueError, match="here"):
         elman("forecasting", "run")
 
