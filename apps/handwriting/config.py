@@ -83,7 +83,8 @@ class PredictOptions:
     n_best: int = 1
     """Readings to give of each line (with --beam)."""
     language_model: str = ""
-    """A UTF-8 text file (a text a line) that a character language model is counted from, or a saved one (.npz)."""
+    """A UTF-8 text file (a text a line) that a character language model is counted from, a saved one (.npz), or
+    `built-in`: that of the English that the generator writes."""
     lm_weight: float = 0.6
     """How much the language model counts."""
     bonus: float = 0.6
@@ -133,24 +134,26 @@ class AdaptOptions:
 
 
 _QUICK = Config(
-    lines=6000,
+    lines=9000,
     units=96,
     layers=2,
+    stack=6,
     length=24,
     batch_size=16,
     learning_rate=3e-3,
     schedule="cosine",
     warmup_steps=50,
+    average=0.995,
     epochs=5,
     patience=0,
 )
 _ONLINE = dataclasses.replace(
-    _QUICK, lines=50000, layers=3, length=36, lines_per_epoch=5000, epochs=30, warmup_steps=100
+    _QUICK, lines=60000, layers=3, length=44, lines_per_epoch=10000, epochs=36, warmup_steps=200, average=0.998
 )
-_TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=16)
+_TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=24)
 _STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
-_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, epochs=16)
-_OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, lines=20000, epochs=16)
+_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, epochs=20)
+_OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, lines=20000, lines_per_epoch=5000, epochs=16)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",

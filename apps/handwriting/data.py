@@ -18,7 +18,7 @@ from .codec import Codec
 from .ink import Ink
 
 SHOWN = 5  # skipped files that are named one by one
-_ROUND = 64  # batches are padded to a multiple of so many frames (short ones of a quarter), so that shapes are few
+_ROUND = 16  # batches are padded to a multiple of so many frames
 _LEAST = 3  # lines, or writers, that can be split three ways
 PARTS = ("train", "validation", "test")
 
@@ -73,8 +73,7 @@ class Data:
 
 
 def _padded(frames: int) -> int:
-    step = _ROUND if frames > _ROUND else _ROUND // 4
-    return -(-frames // step) * step
+    return -(-frames // _ROUND) * _ROUND
 
 
 def collate(lines: list[Line], share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

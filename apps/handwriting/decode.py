@@ -1,16 +1,19 @@
 """Log-probabilities to text: best path or prefix beam, with a language model, a lexicon, hot words or a pattern."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ..core.decoding import LanguageModel, PrefixBeamSearch, Transcript, best_path
 from ..core.errors import DataError, UsageError
-from . import attending
+from . import attending, texts
 from .codec import Codec
 from .patterns import Pattern
 
 MOST_FRAMES = 20_000
+BUILT_IN = "built-in"  # the language model of what the generator writes
+_BUILT_IN_LINES = 8_000
 
 
 class Decoder:
@@ -99,23 +102,31 @@ def _check(options) -> None:
         raise UsageError(f"--sure: expected a share in [0, 1], received {options.sure}")
 
 
-def load_language_model(path: Path, alphabet: tuple[str, ...], order: int = 6) -> LanguageModel:
-    """A saved model (.npz), or one counted from a UTF-8 text file, a text a line; other characters part the texts."""
+def load_language_model(path: Path | str, alphabet: tuple[str, ...], order: int = 6) -> LanguageModel:
+    """A saved model (.npz); one counted from a UTF-8 text file, a text a line, other characters part the texts; or
+    `built-in`, counted from lines that the generator could write for training."""
+    if str(path) == BUILT_IN:
+        rng, words = np.random.default_rng(0), texts.load("train")
+        return _counted((texts.line(words, 40, rng) for _ in range(_BUILT_IN_LINES)), BUILT_IN, alphabet, order)
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; expected a text file or a saved language model (.npz)")
+        raise DataError(f"{path}: no such file; expected a text file, a saved language model (.npz) or '{BUILT_IN}'")
     if path.suffix == ".npz":
         try:
             return LanguageModel.load(path)
         except (ValueError, OSError, KeyError) as error:
             raise DataError(f"{path}: not a language model ({error})") from None
+    return _counted(_lines(path), path, alphabet, order)
+
+
+def _counted(lines: Iterable[str], name: Path | str, alphabet: tuple[str, ...], order: int) -> LanguageModel:
     kept = set(alphabet)
-    texts = ["".join(c if c in kept else " " for c in line).strip() for line in _lines(path)]
-    texts = [" ".join(text.split()) for text in texts if text.strip()]
-    if not texts:
-        raise DataError(f"{path}: no text in the model's alphabet")
+    found = ["".join(c if c in kept else " " for c in line).split() for line in lines]
+    found = [" ".join(words) for words in found if words]
+    if not found:
+        raise DataError(f"{name}: no text in the model's alphabet")
     longest = int(63 * np.log(2) / np.log(len(alphabet) + 2))
-    return LanguageModel.train(texts, order=min(order, longest), alphabet="".join(alphabet))
+    return LanguageModel.train(found, order=min(order, longest), alphabet="".join(alphabet))
 
 
 def _words(path: Path, alphabet: tuple[str, ...]) -> list[str]:

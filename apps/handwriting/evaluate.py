@@ -1,6 +1,7 @@
 """Error rates of characters and words on any engine, confusions, calibration; accuracy for single drawings."""
 
 import dataclasses
+import string
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ class Evaluation:
 
 
 def evaluate(engine, config, data: Data, *, quiet: bool = True, options: PredictOptions | None = None) -> Evaluation:
-    """Reads every test line: best path, and what `options` ask for (a beam of 10 by default)."""
+    """Reads every test line: best path; with what `options` ask for (a beam of 10 by default); and, where the alphabet
+    is ours, with the built-in language model."""
     lines = _with_text(data.parts["test"].rows, config)
     if data.codec.kind == "symbol":
         from .symbols import evaluate_symbols
@@ -61,23 +63,35 @@ def evaluate(engine, config, data: Data, *, quiet: bool = True, options: Predict
         return evaluate_symbols(engine, config, data, lines, quiet)
     greedy = decode.Decoder(data.codec, PredictOptions())
     guided = decode.Decoder(data.codec, options or PredictOptions(beam=10))
-    readings, searched, seconds = [], [], []
+    helped = _with_language_model(engine, data.codec)
+    readings, searched, told, seconds = [], [], [], []
     for line in track(lines, "reading", quiet=quiet):
         began = time.perf_counter()
         seen = decode.look(engine, line.frames)
         readings.append(made(line.ink, data.codec, seen, line.places, greedy))
         seconds.append(time.perf_counter() - began)
         searched.append(guided(seen)[0].text)
+        if helped:
+            told.append(helped(seen)[0].text)
     truths = [line.ink.text for line in lines]
     pairs = aligned(truths, [r.text for r in readings])
     model = {**rates(truths, [r.text for r in readings])}
-    better = rates(truths, searched)
-    model |= {"cer_beam": better["cer"], "wer_beam": better["wer"], "ms_a_line": 1e3 * float(np.median(seconds))}
+    for name, texts in (("beam", searched), ("lm", told)):
+        if texts:
+            model |= {f"{key}_{name}": value for key, value in rates(truths, texts).items() if key != "lines_right"}
+    model["ms_a_line"] = 1e3 * float(np.median(seconds))
     curve = calibration_curve(readings, truths)
     model["calibration_error"] = calibration_error(curve)
     confusions = Counter((a, b) for a, b in pairs if a != b).most_common()
     notes = (*_notes(model, readings, truths), *data.warnings)
     return Evaluation(model, {}, notes, readings, [(a, b, n) for (a, b), n in confusions], curve)
+
+
+def _with_language_model(engine, codec: Codec) -> decode.Decoder | None:
+    """A reader that knows English, for models of CTC that write our letters."""
+    if "encode" in engine.signatures or not set(string.ascii_lowercase) <= set(codec.alphabet):
+        return None
+    return decode.Decoder(codec, PredictOptions(beam=20, language_model=decode.BUILT_IN))
 
 
 def _with_text(lines: list[Line], config) -> list[Line]:
@@ -140,7 +154,7 @@ def _notes(model: dict, readings: list[Reading], truths: list[str]) -> tuple[str
     sure = [i for i, r in enumerate(readings) if r.sure]
     notes = [
         f"cer, wer: characters, words wrong, of {sum(map(len, truths)):,} characters in {len(truths)} lines (best "
-        "path); _beam: prefix beam of 10 without a language model"
+        "path); _beam: prefix beam of 10 without a language model; _lm: of 20 with the built-in one"
     ]
     if sure:
         found = rates([truths[i] for i in sure], [readings[i].text for i in sure])

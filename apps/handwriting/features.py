@@ -46,8 +46,13 @@ def _baseline(points: np.ndarray) -> np.ndarray:
     length = np.ptp(x)
     if length < 4 * y.std():
         return np.zeros(len(y))
-    degree = 3 if length > 25 * np.abs(y - y.mean()).mean() else 1
     x = x / length
+    straight = _course(x, y, 1, length)
+    rest = y - straight
+    return _course(x, y, 3, length) if length > 25 * np.abs(rest - rest.mean()).mean() else straight
+
+
+def _course(x: np.ndarray, y: np.ndarray, degree: int, length: float) -> np.ndarray:
     terms = np.stack([x**power for power in range(degree + 1)], 1)
     found = np.linalg.solve(terms.T @ terms + np.diag([0.0, 1e-6, 1e-2, 1e-2][: degree + 1]) * len(x), terms.T @ y)
     found[1] = np.clip(found[1], -0.3 * length, 0.3 * length)

@@ -40,8 +40,25 @@ class CTCLoss(keras.losses.Loss):
         y_true = ops.cast(y_true, "int32")
         characters = ops.sum(ops.cast(y_true != BLANK, "int32"), axis=-1)
         frames = ops.full_like(characters, 0) + ops.shape(y_pred)[1]
-        nats = ops.ctc_loss(y_true, y_pred, characters, frames, mask_index=BLANK)
+        count = _native_nats if keras.backend.backend() == "tensorflow" else _nats
+        nats = count(y_true, y_pred, characters, frames)
         return nats / ops.cast(ops.maximum(characters, 1), nats.dtype)
+
+
+def _nats(classes, logits, characters, frames):
+    return ops.ctc_loss(classes, logits, characters, frames, mask_index=BLANK)
+
+
+def _native_nats(classes, logits, characters, frames):
+    """The same by TensorFlow's own kernel, many times as fast on a CPU as the loop of `ops.ctc_loss`; a text for which
+    there are too few frames counts nothing."""
+    import tensorflow as tf
+
+    there = tf.not_equal(classes, BLANK)
+    sparse = tf.SparseTensor(tf.where(there), tf.boolean_mask(classes, there) - 1, tf.shape(classes, tf.int64))
+    last = tf.roll(logits, -1, axis=-1)  # the kernel wants the blank last
+    options = {"time_major": False, "ignore_longer_outputs_than_inputs": True}
+    return tf.compat.v1.nn.ctc_loss(sparse, last, frames, **options)
 
 
 @keras.saving.register_keras_serializable(package="elman")

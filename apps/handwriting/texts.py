@@ -1,4 +1,5 @@
-"""What the generator writes: words of Python's own manual or of a text file, invented words, numbers, punctuation."""
+"""What the generator writes: passages and words of Python's own manual or of a text file, common and invented words,
+numbers, punctuation."""
 
 import re
 import string
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError
+from . import common
 
 PUNCTUATION = "!\"#$%&'()*+,-./:;?[]"
 ALPHABET = " " + PUNCTUATION + string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -16,17 +18,20 @@ SPLITS = ("train", "validation", "test")
 _AROUND = (("(", ")"), ('"', '"'), ("'", "'"), ("[", "]"), ("", "'s"), ("", "'"), ('"', ""))
 # Letters that stand at random, and codes, which leave out what looks alike.
 _CODES = (*[string.ascii_lowercase] * 3, string.ascii_uppercase, "ABCDEFGHJKLMNPQRTUVWXY346789")
+_PASSAGES = 0.3  # the share of lines that go along the text
 _ONE_IN = 10  # words whose checksum ends so are for validation, and as many for test
 
 
 @dataclass(frozen=True)
 class Words:
-    """Words of one split with their summed weights, and summed p(letter | letter) to invent words from."""
+    """Words of one split with their summed weights, summed p(letter | letter) to invent words from, and the text's
+    tokens in their order."""
 
     split: str
     words: tuple[str, ...]
     cumulative: np.ndarray
     follow: np.ndarray
+    running: tuple[str, ...]
 
 
 def split_of(word: str) -> str:
@@ -48,29 +53,44 @@ def read_text(path: str = "") -> str:
 
 
 def load(split: str, path: str = "") -> Words:
-    """The words of one split; no word is in two splits."""
-    found: dict[str, int] = {}
-    for word in re.findall(r"[A-Za-z]+(?:'[a-z]+)?", read_text(path)):
+    """The words of one split; no word is in two splits. Common English words are among them where no path is given."""
+    text = read_text(path)
+    found: dict[str, float] = {}
+    for word in re.findall(r"[A-Za-z]+(?:'[a-z]+)?", text):
         if len(word) <= 14 and (word.islower() or word.istitle()):
             found[word.lower()] = found.get(word.lower(), 0) + 1
-    words = sorted(word for word in found if split_of(word) == split)
+    weights = {word: count**0.4 for word, count in found.items()}  # rare words count: letters should vary
+    if not path:
+        most = max(weights.values())
+        for rank, word in enumerate(common.WORDS):
+            weights[word.lower()] = max(weights.get(word.lower(), 0), most / (1 + rank / 30) ** 0.5)
+    words = sorted(word for word in weights if split_of(word) == split)
     if len(words) < 20:
         raise DataError(f"{path or 'texts'}: {len(words)} different words for {split}; expected 20 or more")
-    weights = np.array([found[word] for word in words], float) ** 0.4  # rare words count: letters should vary
+    shares = np.array([weights[word] for word in words])
     follow = np.full((27, 27), 0.02)
     for word in words:
         codes = [0, *(ord(c) - 96 for c in word if c.isalpha()), 0]
         np.add.at(follow, (codes[:-1], codes[1:]), 1.0)
     follow = np.cumsum(follow / follow.sum(1, keepdims=True), axis=1)
-    return Words(split, tuple(words), np.cumsum(weights / weights.sum()), follow)
+    return Words(split, tuple(words), np.cumsum(shares / shares.sum()), follow, _running(text, split))
+
+
+def _running(text: str, split: str) -> tuple[str, ...]:
+    """The tokens of a text in their order, without the words of other splits and what is no English word."""
+    known = re.compile(r"[(\"']?([A-Z]?[a-z]+(?:'[a-z]+)?)(?:-[a-z]+)?['\"]?[),.;:?!]*")
+    found = ((token, known.fullmatch(token)) for token in text.split())
+    return tuple(t for t, match in found if match and len(t) <= 16 and split_of(match[1]) == split and "-" not in t)
 
 
 def line(words: Words, length: int, rng: np.random.Generator) -> str:
-    """A line of text of about `length` characters."""
+    """A line of text of about `length` characters: a passage of the text, or words drawn one by one."""
     parts: list[str] = []
     size = 0
+    passage = len(words.running) > length and rng.random() < _PASSAGES
+    start = int(rng.integers(len(words.running) - length)) if passage else 0
     while size < length:
-        part = _token(words, rng, first=not parts)
+        part = words.running[start + len(parts)] if passage else _token(words, rng, first=not parts)
         parts.append(part)
         size += len(part) + 1
     text = " ".join(parts)
@@ -83,11 +103,11 @@ def _token(words: Words, rng: np.random.Generator, first: bool) -> str:
         return "".join(rng.choice(list(string.digits), rng.integers(1, 5)))
     if kind < 0.08:
         return "".join(rng.choice(list(string.ascii_uppercase), rng.integers(1, 6)))
-    if kind < 0.28:
-        word = _new_word(words, rng, kind < 0.13)
+    if kind < 0.22:
+        word = _new_word(words, rng, kind < 0.12)
     else:
         word = words.words[min(int(words.cumulative.searchsorted(rng.random())), len(words.words) - 1)]
-    if (first and rng.random() < 0.4) or rng.random() < 0.18:
+    if (first and rng.random() < 0.4) or rng.random() < 0.16:
         word = word[:1].upper() + word[1:]
     return _punctuated(word, rng)
 

@@ -14,6 +14,8 @@ from .ink import Ink
 
 _PRINTED, _JOINED = ("futural",), ("cursive", "scripts")
 _DELAYED = "ijtxfAHI"  # letters whose further strokes may wait for the end of the word
+_LOOSE = "ijtf"  # letters whose dots and bars are seldom where they belong
+_WHOLE = "ij"  # letters whose strokes are never drawn as one
 _SUB = 5  # spline points per control point
 
 
@@ -25,7 +27,9 @@ class Writer:
         glyphs: letter -> their ways to write it, lists of strokes (points, 3).
         joined: letters that join on to the next one where it can be; tails: of those, the ones whose outline ends in a
             stroke that leads on. join: how often they do.
-        delay: how often dots and bars wait for the end of the word.
+        delay: how often dots and bars wait for the end of the word. late: how far from their places they come.
+        drag: how often the strokes of a letter are drawn as one. haste: how much the pen rounds off what it writes.
+        uneven: how much the sizes of letters, and of words, differ.
         width, ascender, descender, capital: factors on the outlines' proportions. slant: shear. gap, space: between
             letters and words, in heights of an x. slope: of the line.
         drift, shake, wobble: amplitude of the baseline's waves, of the tremor, of each letter's misplacement.
@@ -41,6 +45,10 @@ class Writer:
     tails: frozenset[str]
     join: float
     delay: float
+    late: float
+    drag: float
+    haste: int
+    uneven: float
     width: float
     ascender: float
     descender: float
@@ -64,7 +72,7 @@ class Writer:
 
 def draw_writer(rng: np.random.Generator) -> Writer:
     """A writer at random."""
-    kind = rng.choice(3, p=[0.45, 0.3, 0.25])  # prints, mixes, joins
+    kind = rng.choice(3, p=[0.34, 0.36, 0.3])  # prints, mixes, joins
     glyphs, joined, tails = _draw_glyphs(kind, rng)
 
     def spread(low, high):
@@ -74,6 +82,10 @@ def draw_writer(rng: np.random.Generator) -> Writer:
         glyphs, joined, tails,
         join=[rng.choice([0.0, 0.0, 0.3]), rng.uniform(0.3, 0.95), rng.uniform(0.8, 1.0)][kind],
         delay=rng.choice([0.0, 0.15, 1.0], p=[0.45, 0.15, 0.4]) if kind else rng.choice([0.0, 0.1], p=[0.8, 0.2]),
+        late=float(rng.uniform(0, 0.35)),
+        drag=float(rng.choice([0.0, 0.1, 0.35], p=[0.5, 0.3, 0.2])),
+        haste=int(rng.choice([0, 1, 2, 4, 6], p=[0.3, 0.3, 0.22, 0.13, 0.05])),
+        uneven=float(rng.uniform(0.0, 0.1)),
         width=spread(0.68, 1.5),
         ascender=spread(0.55, 1.25),
         descender=spread(0.5, 1.3),
@@ -103,7 +115,7 @@ def _draw_glyphs(kind: int, rng: np.random.Generator) -> tuple[dict, frozenset, 
     font = outlines.hershey(str(rng.choice(_PRINTED if kind == 0 else _JOINED))) if whole < 0.18 else None
     round_corners = rng.random() < 0.35
     chosen, joined, tails = {}, set(), set()
-    scale, turn = rng.normal(1, 0.06), rng.normal(0, 0.03)
+    scale, turn, dots = rng.normal(1, 0.06), rng.normal(0, 0.03), rng.random()
     for letter in own["p"]:
         cursive = kind == 2 or (kind == 1 and rng.random() < 0.5)
         ways = own["c"].get(letter, own["p"][letter]) if cursive else own["p"][letter]
@@ -112,12 +124,22 @@ def _draw_glyphs(kind: int, rng: np.random.Generator) -> tuple[dict, frozenset, 
         elif cursive and letter.isupper() and rng.random() < 0.3:
             ways = outlines.hershey("cursive")[letter]
         picks = [ways[rng.integers(len(ways))] for _ in range(1 + (rng.random() < 0.25))]
+        picks = [[*pick[:-1], _dot(pick[-1], dots)] for pick in picks] if letter in "ij" else picks
         chosen[letter] = [_bent(pick, scale, turn, round_corners, rng) for pick in picks]
         if letter.islower() and (cursive or kind):
             joined.add(letter)
             if cursive:
                 tails.add(letter)
     return chosen, frozenset(joined), frozenset(tails)
+
+
+def _dot(stroke: np.ndarray, kind: float) -> np.ndarray:
+    """A dot as this writer makes them: mostly as the outline has it, else a ring or a dash."""
+    if kind < 0.7 or stroke[:, 1].min() < 11:
+        return stroke
+    ring = kind < 0.82
+    shape = [[0, 1], [-1, 0], [0, -1], [1, 0], [0, 1]] if ring else [[-1.5, 0], [1.5, 0.5]]
+    return np.column_stack([stroke[:1, :2] + np.array(shape), np.zeros(len(shape))])
 
 
 def _bent(strokes: list, scale: float, turn: float, rounded: bool, rng: np.random.Generator) -> list:
@@ -140,7 +162,7 @@ def write(text: str, writer: Writer, rng: np.random.Generator, name: str = "") -
     strokes = _compose(text, writer, rng)
     lengths = np.array([len(s) for s in strokes])
     points, owner = _smooth(np.concatenate(strokes), np.repeat(np.arange(len(strokes)), lengths))
-    points = _bend(points, writer, rng)
+    points = _bend(_hasten(points, owner, writer.haste), writer, rng)
     sampled, owner, times = _sample(points, owner, writer, rng)
     placed = sampled * writer.size
     placed += rng.normal(0, writer.noise * writer.size, placed.shape)
@@ -156,46 +178,70 @@ def _compose(text: str, writer: Writer, rng: np.random.Generator) -> list[np.nda
     done: list[np.ndarray] = []
     cursor = 0.0
     for word in text.split(" "):
-        main, late = [], []
-        before = ""
-        wait = rng.random() < writer.delay
-        for letter in word:
-            glyph = _glyph(letter, writer, rng)
-            if glyph is None:
-                continue
-            low, high = min(s[:, 0].min() for s in glyph), max(s[:, 0].max() for s in glyph)
-            joins = before in writer.joined and letter in writer.joined and rng.random() < writer.join
-            gap = 10 * max(writer.gap + rng.normal(0, 0.05), 0.0)
-            if joins:
-                gap = -1.0 if before in writer.tails else 1.5 + 0.4 * gap
-            offset = np.array([cursor - low + gap, 10 * rng.normal(0, writer.wobble), 0])
-            glyph = [s + offset for s in glyph]
-            if joins and main:
-                main[-1] = np.concatenate([main[-1], glyph[0][len(glyph[0]) > 3 :]])
-                rest = glyph[1:]
-            else:
-                main.append(glyph[0])
-                rest = glyph[1:]
-            if wait and letter in _DELAYED:
-                late += rest
-            elif rest and letter in "ij" and not wait and writer.join == 0 and rng.random() < 0.06:
-                main.insert(len(main) - 1, rest[0])  # the dot first
-            else:
-                main += rest
-                before = letter if not rest else ""
-            if not (rest and not (wait and letter in _DELAYED)):
-                before = letter
-            cursor += high - low + gap
-        done += main + late
+        strokes, cursor = _word(word, cursor, writer, rng)
+        done += strokes
         cursor += 10 * max(writer.space * rng.lognormal(0, 0.2), 0.25)
     return [_hooked(s, writer, rng) for s in done] or [np.zeros((2, 3))]
 
 
-def _glyph(letter: str, writer: Writer, rng: np.random.Generator) -> list | None:
+def _word(word: str, cursor: float, writer: Writer, rng: np.random.Generator) -> tuple[list[np.ndarray], float]:
+    """The strokes of a word that begins at `cursor`, and where it ends; dots and bars that waited come last."""
+    main, late = [], []
+    before = ""
+    wait = rng.random() < writer.delay
+    size, rise = rng.normal(1, 0.7 * writer.uneven), rng.normal(0, 5 * writer.uneven)
+    for letter in word:
+        glyph = _glyph(letter, size, writer, rng)
+        if glyph is None:
+            continue
+        low, high = min(s[:, 0].min() for s in glyph), max(s[:, 0].max() for s in glyph)
+        joins = before in writer.joined and letter in writer.joined and rng.random() < writer.join
+        gap = 10 * max(writer.gap + rng.normal(0, 0.07), -0.05)
+        if joins:
+            gap = 4 * max(writer.gap - 0.2, 0) - 1 + rng.normal(0, 0.5) if before in writer.tails else 1.5 + 0.4 * gap
+        offset = np.array([cursor - low + gap, rise + 10 * rng.normal(0, writer.wobble), 0])
+        first, *rest = _loosened(letter, [s + offset for s in glyph], writer, rng)
+        if joins and main:
+            main[-1] = np.concatenate([main[-1], first[len(first) > 3 :]])
+        else:
+            main.append(first)
+        waits = wait and letter in _DELAYED
+        if waits:
+            late += rest
+        elif rest and letter in "ij" and writer.join == 0 and rng.random() < 0.06:
+            main.insert(len(main) - 1, rest[0])  # the dot first
+        else:
+            main += rest
+        before = letter if waits or not rest else ""
+        cursor += high - low + gap
+    return main + late, cursor
+
+
+def _loosened(letter: str, strokes: list, writer: Writer, rng: np.random.Generator) -> list[np.ndarray]:
+    """A letter's strokes, dots and bars off their places; or all strokes as one, the pen not lifted."""
+    if len(strokes) == 1:
+        return strokes
+    if letter.isalnum() and letter not in _WHOLE and rng.random() < writer.drag:
+        for stroke in strokes[:-1]:
+            stroke[-1, 2] = 1
+        return [np.concatenate(strokes)]
+    if letter not in _LOOSE:
+        return strokes
+    moved = [strokes[0]]
+    for stroke in strokes[1:]:
+        move = 10 * writer.late * np.array([0.5 + rng.normal(), 0.5 * rng.normal()])
+        middle = stroke[:, :2].mean(0)
+        length = np.array([rng.lognormal(0, writer.late) if letter in "tf" else 1.0, 1.0])
+        moved.append(np.column_stack([(stroke[:, :2] - middle) * length + middle + move, stroke[:, 2]]))
+    return moved
+
+
+def _glyph(letter: str, size: float, writer: Writer, rng: np.random.Generator) -> list | None:
     ways = writer.glyphs.get(letter)
     if ways is None:
         return None
     strokes = ways[rng.integers(len(ways))]
+    size = size * rng.normal(1, writer.uneven)
     width = writer.width * rng.normal(1, 0.07)
     tall = writer.capital if letter.isupper() or letter.isdigit() else None
     found = []
@@ -206,7 +252,7 @@ def _glyph(letter: str, writer: Writer, rng: np.random.Generator) -> list | None
         else:
             y = y * tall
         jitter = rng.normal(0, 10 * writer.wobble * 0.5, (len(x), 2))
-        found.append(np.column_stack([x + jitter[:, 0], y + jitter[:, 1], stroke[:, 2]]))
+        found.append(np.column_stack([size * x + jitter[:, 0], size * y + jitter[:, 1], stroke[:, 2]]))
     return found
 
 
@@ -242,6 +288,15 @@ def _smooth(points: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarr
     last = np.flatnonzero(np.concatenate([~same, [True]]))
     order = np.argsort(np.concatenate([whose, owner[last]]), kind="stable")
     return np.concatenate([body, at[last]])[order] / 10, np.concatenate([whose, owner[last]])[order]
+
+
+def _hasten(points: np.ndarray, owner: np.ndarray, times: int) -> np.ndarray:
+    """The strokes rounded off, so many times; their ends stay."""
+    inner = (owner[2:] == owner[:-2])[:, None]
+    for _ in range(times):
+        mean = 0.25 * points[:-2] + 0.5 * points[1:-1] + 0.25 * points[2:]
+        points = np.concatenate([points[:1], np.where(inner, mean, points[1:-1]), points[-1:]])
+    return points
 
 
 def _bend(points: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from elman.apps.core.errors import DataError, UsageError
-from elman.apps.handwriting import decode, evaluate, predict
+from elman.apps.handwriting import decode, evaluate, predict, texts
 from elman.apps.handwriting.codec import Codec
 from elman.apps.handwriting.config import PredictOptions
 
@@ -34,6 +34,12 @@ def text(**options):
 def test_best_path_reads_what_is_most_probable():
     assert text() == "bhe"
     assert text(beam=10) == "bhe"
+
+
+def test_the_built_in_language_model_knows_english():
+    model = decode.load_language_model(decode.BUILT_IN, tuple(texts.ALPHABET))
+    assert model.score("and the words of") > model.score("adn hte wrods fo") + 10
+    assert text(beam=10, language_model=decode.BUILT_IN) == "the"
 
 
 def test_a_language_model_from_a_text_file_changes_a_doubtful_letter(tmp_path):

@@ -92,6 +92,25 @@ def test_the_loss_is_that_of_all_alignments_a_character(target):
     assert found == pytest.approx(brute_force(logits, target) / len(target), rel=1e-4)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own kernel")
+def test_the_native_loss_and_its_gradient_are_those_of_keras(monkeypatch):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    logits = tf.Variable(2 * rng.normal(size=(4, 20, 6)).astype(np.float32))
+    labels = np.array([[1, 2, 3, 4, 5], [1, 1, 2, 0, 0], [5, 0, 0, 0, 0], [3, 4, 3, 4, 0]])
+
+    def measured():
+        with tf.GradientTape() as tape:
+            nats = model.CTCLoss(reduction=None)(labels, logits)
+        return nats.numpy(), tape.gradient(nats, logits).numpy()
+
+    native = measured()
+    monkeypatch.setattr(model, "_native_nats", model._nats)
+    for found, wanted in zip(native, measured(), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_classifier_pads_and_learns_the_right_class():
     codec = Codec(("0", "1", "2"), "symbol", 0.1, 3)
     config = Config(model="classifier", **SMALL)

@@ -57,9 +57,9 @@ def test_hands_differ_more_than_one_hand_does():
     def frames(hand, seed):
         ink = writer.write("hamburg", hand, np.random.default_rng(seed))
         found = codec().encode(ink)
-        return np.resize(found[:30], (30, found.shape[1]))
+        return found[np.linspace(0, len(found) - 1, 30).round().astype(int)]
 
-    hands = [writer.draw_writer(np.random.default_rng(seed)) for seed in range(12)]
+    hands = [writer.draw_writer(np.random.default_rng(seed)) for seed in range(24)]
     within = np.mean([np.abs(frames(h, 1) - frames(h, 2)).mean() for h in hands])
     between = np.mean([np.abs(frames(a, 1) - frames(b, 1)).mean() for a, b in itertools.pairwise(hands)])
     assert between > 1.2 * within
@@ -82,6 +82,17 @@ def test_lines_of_a_split_keep_to_its_words():
     assert len(plain) > 500
     assert all(texts.split_of(t) == "test" for t in plain)
     assert set("".join(tokens)) <= set(texts.ALPHABET)
+
+
+def test_passages_go_along_the_text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(" ".join(f"word{'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}" for n in range(100)) * 20)
+    words = texts.load("train", str(path))
+    follow = set(zip(words.running, words.running[1:], strict=False))
+    rng = np.random.default_rng(0)
+    lines = [texts.line(words, 40, rng).split() for _ in range(60)]
+    along = [all(pair in follow for pair in itertools.pairwise(line)) for line in lines]
+    assert 5 < sum(along) < 40
 
 
 def test_lines_are_about_as_long_as_asked():
