@@ -82,8 +82,6 @@ class Config(TrainingConfig):
     """Captions of an image that are learnt at once, for one pass through the encoder."""
     rows: int = 0
     """Images (with `captions` captions) an epoch; 0 for all."""
-    start: str = ""
-    """A run whose weights to begin with, where names and shapes agree; words keep their embeddings."""
     compare: tuple[str, ...] = ()
     """Runs whose scores on the same images are printed beside, such as one with --no-attention."""
     beam: int = 3
@@ -108,8 +106,8 @@ class Config(TrainingConfig):
         require(self.attention or not self.coverage, "--coverage: a model without attention looks at no place")
         scratch = self.encoder == "small"
         require(not (scratch and self.encoder_weights), "--encoder-weights: the small CNN begins from scratch")
-        known = scratch and not self.start
-        require(not (known and self.frozen), "--frozen: the small CNN has learnt nothing yet; see --start")
+        known = scratch and not self.init_from
+        require(not (known and self.frozen), "--frozen: the small CNN has learnt nothing yet; see --init-from")
         require(self.frozen or self.pool == 1, "--pool is for --frozen")
 
 

@@ -73,9 +73,8 @@ def key(config, album) -> str:
 
 
 def _weights(config) -> str:
-    path = Path(config.encoder_weights or config.start)
-    model = path / "model.keras"
-    file = model if model.is_file() else path
+    path = Path(config.encoder_weights or config.init_from)
+    file = next((f for f in (path / "model.keras", path / "bundle.json") if f.is_file()), path)
     return sha256(file) if file.is_file() else str(config.encoder_weights)
 
 

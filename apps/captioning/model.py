@@ -4,11 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from ...layers import sequence_loss
+from ..core import transfer
 from ..core.errors import UsageError
-from ..core.run import Run
 from ..core.signature import Signature, Spec
 from .codec import Codec
 from .encoders import load_weights
@@ -23,60 +22,32 @@ def build(config, codec: Codec) -> keras.Model:
     options = {name: getattr(config, name) for name in _DECODER}
     network = Captioner(config.encoder, codec.image_size, codec.size, name="network", **options)
     model = over(network, codec.longest, config.captions, features=config.frozen)
-    if config.start:
-        begin_with(model, config, codec)
-    else:
-        fill_encoder(network.encoder, config)
+    fill_encoder(network.encoder, config)
     network.encoder.trainable = not config.frozen
     return model
 
 
 def fill_encoder(encoder: keras.Model, config) -> None:
-    """The encoder's weights: those of `--encoder-weights`, else those of the run to start from, else as they are."""
+    """The encoder's weights: those of `--encoder-weights`, else those of the run to begin with, else as they are."""
     if config.encoder_weights:
         load_weights(encoder, config.encoder_weights)
-    elif config.start:
-        old = _open(config.start)[0].encoder
-        if old.name != encoder.name or [v.shape for v in old.weights] != [v.shape for v in encoder.weights]:
-            raise UsageError(f"--start {config.start}: its encoder is {old.name}, not {encoder.name}")
-        encoder.set_weights(old.get_weights())
+    elif config.init_from and config.frozen:
+        from . import APP
+
+        weights, mine = transfer.open_start(APP, config.init_from).weights, transfer.named(encoder.weights)
+        if any(name not in weights or weights[name].shape != tuple(v.shape) for name, v in mine.items()):
+            raise UsageError(f"--init-from {config.init_from}: it has no encoder '{encoder.name}' to keep frozen")
+        for name, variable in mine.items():
+            variable.assign(weights[name])
 
 
-def _open(path: str) -> tuple[Captioner, Codec]:
-    """The network and the codec of a run."""
-    from . import APP
-
-    run = Run(Path(path))
-    if not (run.path / "model.keras").exists():
-        raise UsageError(f"--start {path}: not a trained run (no model.keras)")
-    return run.model(APP).get_layer("network"), run.codec(APP)
-
-
-def begin_with(model: keras.Model, config, codec: Codec) -> None:
-    """Takes over the decoder of another run where names and shapes agree; words that both know keep their rows."""
-    network = model.get_layer("network")
-    old, old_codec = _open(config.start)
-    fill_encoder(network.encoder, config)
-    known = {token: i for i, token in enumerate(old_codec.tokens)}
-    pairs = [(i, known[token]) for i, token in enumerate(codec.tokens) if token in known]
-    rows, old_rows = np.array(pairs).T
-    theirs = {_name(v): v for v in old.weights}
-    for variable in network.weights:
-        if variable.path.startswith(network.encoder.name + "/") or _name(variable) not in theirs:
-            continue
-        value, current = (np.array(keras.ops.convert_to_numpy(v)) for v in (theirs[_name(variable)], variable))
-        if _name(variable) in ("words/embeddings", "logits/bias"):
-            current[rows] = value[old_rows]
-        elif _name(variable) == "logits/kernel":
-            current[:, rows] = value[:, old_rows]
-        elif current.shape == value.shape:
-            current = value
-        variable.assign(current)
-
-
-def _name(variable) -> str:
-    """The name of a variable within the network."""
-    return "/".join(variable.path.split("/")[-2:])
+def rows(config, codec: Codec) -> dict[str, tuple[int, list[str]]]:
+    """Weights with a row for each word: (axis, names of the rows); for `--init-from`."""
+    return {
+        "network/words/embeddings": (0, list(codec.tokens)),
+        "network/logits/kernel": (1, list(codec.tokens)),
+        "network/logits/bias": (0, list(codec.tokens)),
+    }
 
 
 def over(network: Captioner, longest: int, captions: int, *, features: bool) -> keras.Model:
@@ -111,6 +82,7 @@ def _finetune(network: Captioner, config, data, directory: Path, resume: bool, q
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     changed = {"frozen": False, "pool": 1, "finetune_epochs": 0, "warmup_steps": 0, "schedule": "cosine"}
+    changed |= {"unfreeze_after": 0, "unfreeze_every": 0}  # what is frozen for good stays so
     config = dataclasses.replace(config, epochs=config.finetune_epochs, learning_rate=config.finetune_rate, **changed)
     rows = (source(config, data.codec, data.parts[name]) for name in ("train", "validation"))
     model = over(network, data.codec.longest, config.captions, features=False)

@@ -47,6 +47,23 @@ class TrainingConfig:
     """Log the norm of the gradient of each layer and of the state at each time step, every epoch, and draw them."""
     tensorboard: bool = False
     """Write losses and learning rate for TensorBoard into the run's folder `tensorboard`."""
+    init_from: str = ""
+    """A run or bundle whose weights to begin with: those of the layers whose name and shape agree. Scaling and
+    vocabulary are those of the new data; symbols that both know keep their rows."""
+    freeze: tuple[str, ...] = ()
+    """Layers that keep their weights: names or patterns such as `network/recurrent*`, as the table of `--init-from`
+    prints them."""
+    unfreeze_after: int = 0
+    """Epochs after which frozen layers learn too; 0 keeps them frozen. Until then a batch normalisation among them
+    still follows the statistics of its inputs."""
+    unfreeze_every: int = 0
+    """The last frozen layer begins after `--unfreeze-after`, the one before it so many epochs later, and so on; 0 lets
+    all begin at once."""
+    rates: tuple[str, ...] = ()
+    """Factors of the learning rate by layer, PATTERN=FACTOR."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each layer to the one before it in the table: below 1, the first layers change
+    least."""
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
@@ -54,6 +71,13 @@ class TrainingConfig:
         for name in ("seed", "warmup_steps", "decay_after", "clip_norm", "clip_value", "weight_decay", "patience"):
             require_least(self, name, 0)
         require_least(self, "checkpoint_seconds", 0)
+        for name in ("unfreeze_after", "unfreeze_every"):
+            require_least(self, name, 0)
+        require(bool(self.freeze) or not self.unfreeze_after, "--unfreeze-after: name the layers with --freeze")
+        require(self.unfreeze_after > 0 or not self.unfreeze_every, "--unfreeze-every: give --unfreeze-after too")
+        for text in self.rates:
+            split_rate(text)
+        require(0 < self.layer_decay <= 1, f"--layer-decay: expected a factor in (0, 1], received {self.layer_decay}")
         require(not (self.clip_norm and self.clip_value), "--clip-value: give --clip-norm 0 with it; one clips")
         require(self.seed < 2**32, f"--seed: expected less than 2³², received {self.seed}")
         require(0 <= self.average < 1, f"--average: expected a momentum in [0, 1), received {self.average}")
@@ -119,6 +143,20 @@ def require_least(config, name: str, least: float) -> None:
     """Refuses a number below `least` (or NaN) by the name of its option."""
     value = getattr(config, name)
     require(value >= least, f"--{name.replace('_', '-')}: expected {least} or more, received {value}")
+
+
+def split_rate(text: str) -> tuple[str, float]:
+    """Pattern and factor of PATTERN=FACTOR, as `--rates` takes them."""
+    pattern, _, factor = text.rpartition("=")
+    try:
+        value = float(factor)
+    except ValueError:
+        value = float("nan")
+    require(
+        bool(pattern) and 0 <= value < float("inf"),
+        f"--rates: expected PATTERN=FACTOR, the factor 0 or more; received '{text}'",
+    )
+    return pattern, value
 
 
 def did_you_mean(name: str, names) -> str:

@@ -54,8 +54,8 @@ class Run:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
     def discard_empty(self) -> None:
-        """Removes the directory where nothing but the configuration is in it."""
-        if {p.name for p in self.path.iterdir()} <= {"config.json", _LOCK}:
+        """Removes the directory where training has left nothing in it."""
+        if {p.name for p in self.path.iterdir()} <= {"config.json", "transfer.csv", _LOCK}:
             shutil.rmtree(self.path)
 
     def write_metrics(self, **values) -> None:

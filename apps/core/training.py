@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from . import checkpoint
+from . import checkpoint, transfer
 from .batching import Batches, Rest
 from .checkpoint import BEST, LAST, Position
 from .errors import ElmanError
@@ -88,6 +88,8 @@ def optimizer(config, rate) -> keras.optimizers.Optimizer:
     """Adam (AdamW with weight decay) as a TrainingConfig says, with its `schedule`."""
     average = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
     options = {"global_clipnorm": config.clip_norm or None, "clipvalue": config.clip_value or None, **average}
+    if transfer.layerwise(config):
+        return transfer.LayerwiseAdam(rate, config.weight_decay, **options)
     if config.weight_decay:
         return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **options)
     return keras.optimizers.Adam(rate, **options)
@@ -200,6 +202,7 @@ class _Keeper(keras.callbacks.Callback):
         self._lower()
 
     def on_epoch_begin(self, epoch, logs=None):
+        transfer.set_rates(self.model, self.config, epoch)
         self._offset = self.skipped
         if self.skipped:  # Keras has just set its sums to zero
             checkpoint.assign(self.model.metrics_variables, self._sums)

@@ -71,11 +71,14 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
 
 def _fit(app: App, config, data, run: Run, *, resume: bool, quiet: bool, on_epoch):
     """The model of the best epoch, refined where the application has more to do, and what training left behind."""
-    from . import training
+    from . import checkpoint, training, transfer
 
     stage = app.stage("model")
     try:
         model = stage.build(config, data.codec)
+        begun = resume and (run.path / checkpoint.LAST).exists()
+        told = transfer.begin(app, model, config, data.codec, run.path, resume=begun)
+        _say(told, quiet or not told)
         fitted = training.fit(
             model,
             config,

@@ -81,6 +81,11 @@ def _inputs(codec: Codec, steps: int) -> list[Spec]:
     return specs
 
 
+def rows(config, codec: Codec) -> dict[str, tuple[int, list[str]]]:
+    """Weights with a row for each series: (axis, names of the rows); for `--init-from`."""
+    return {"network/series": (0, ["", *codec.ids])}
+
+
 @keras.saving.register_keras_serializable(package="elman")
 class ScaledLoss(keras.losses.Loss):
     """A loss of raw values against forecasts in the units of each window's scale.

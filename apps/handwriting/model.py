@@ -26,6 +26,13 @@ def build(config, codec: Codec) -> keras.Model:
     return keras.Model(frames, reader(frames), name=config.model)
 
 
+def rows(config, codec: Codec) -> dict[str, tuple[int, list[str]]]:
+    """Weights with a row for each character: (axis, names of the rows); for `--init-from`."""
+    letters = list(codec.alphabet) if codec.kind == "symbol" else ["", *codec.alphabet]
+    dense = "reader/dense" if config.model == "attention" or codec.kind == "symbol" else "reader/ctc_head/dense"
+    return {f"{dense}/kernel": (1, letters), f"{dense}/bias": (0, letters), "reader/embedding/embeddings": (0, letters)}
+
+
 @keras.saving.register_keras_serializable(package="elman")
 class CTCLoss(keras.losses.Loss):
     """−log p(text) of connectionist temporal classification, in nats a character.

@@ -59,6 +59,7 @@ class Config(TrainingConfig):
     """Share of the units dropped before the head."""
 
     def __post_init__(self):
+        super().__post_init__()
         positive = (
             "units",
             "layers",
@@ -69,7 +70,7 @@ class Config(TrainingConfig):
             "steps_per_beat",
             "voices",
         )
-        for name in (*positive, "epochs", "batch_size"):
+        for name in positive:
             value = getattr(self, name)
             require(value >= 1, f"--{name.replace('_', '-')}: expected 1 or more, received {value}")
         for name in ("input_dropout", "recurrent_dropout", "dropout"):
@@ -79,7 +80,6 @@ class Config(TrainingConfig):
         for name in ("context", "attention"):
             value = getattr(self, name)
             require(value >= 0, f"--{name}: expected 0 or more, received {value}")
-        require(self.learning_rate > 0, f"--learning-rate: expected a positive number, received {self.learning_rate}")
         shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
         require(shares, f"--split: expected three shares that add up to 1 at most, received {self.split}")
         require(

@@ -40,6 +40,25 @@ def build(config, codec: Codec) -> keras.Model:
     return keras.Model(inputs, network(inputs), name=codec.kind)
 
 
+def rows(config, codec: Codec) -> dict[str, tuple[int, list[str]]]:
+    """Weights with a row for each symbol, pitch or place in the bar: (axis, names of the rows); for `--init-from`."""
+    places = [f"place {i} of {codec.bar}" for i in range(codec.bar)]
+    places += [f"{codec.conditions} {i}" for i in range(condition_width(codec))]
+    cell = {"lstm": "lstm_cell", "gru": "gru_cell", "layernorm_lstm": "layer_norm_lstm_cell"}[config.cell]
+    kernel = f"network/recurrent/stacked_cells/{cell}/input_kernel"
+    if codec.kind == "frames":
+        return {kernel: (0, [*map(str, range(KEYS)), *places])}
+    inputs = {
+        kernel: (0, [*map(str, range(config.embedding * (codec.voices if codec.kind == "voices" else 1))), *places])
+    }
+    if codec.kind == "performance":
+        return inputs
+    symbols = ["hold", "rest", *map(str, range(codec.low, codec.high + 1))]
+    each = [f"voice {voice} of {codec.voices}: {symbol}" for voice in range(codec.voices) for symbol in symbols]
+    head = {"output_kernel": (2, symbols), "bias": (1, symbols), "kernel": (1, symbols)}
+    return inputs | {"network/symbols": (0, each)} | {f"network/voices_head/{name}": row for name, row in head.items()}
+
+
 def _shape(codec: Codec) -> tuple[int, ...]:
     return {"frames": (KEYS,), "voices": (codec.voices,), "performance": ()}[codec.kind]
 

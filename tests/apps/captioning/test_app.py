@@ -180,7 +180,7 @@ def test_own_pictures(photos, tmp_path):
 
 def test_a_start_is_taken_over_and_a_frozen_encoder_stays(run, photos, tmp_path):
     config = dataclasses.replace(
-        TINY, data=str(photos), start=str(run.path), frozen=True, epochs=1, cache=str(tmp_path / "cache"),
+        TINY, data=str(photos), init_from=str(run.path), frozen=True, epochs=1, cache=str(tmp_path / "cache"),
         compare=(str(run.path),),
     )  # fmt: skip
     trained = captioning.APP.train(config, tmp_path / "run")
@@ -193,16 +193,17 @@ def test_a_start_is_taken_over_and_a_frozen_encoder_stays(run, photos, tmp_path)
 
 
 def test_a_start_that_does_not_fit_is_named(run, tmp_path):
-    with pytest.raises(UsageError, match="its encoder is small, not squeezenet"):
-        captioning.APP.train(dataclasses.replace(TINY, start=str(run.path), encoder="squeezenet"), tmp_path / "a")
-    with pytest.raises(ElmanError, match="not a trained run"):
-        captioning.APP.train(dataclasses.replace(TINY, start=str(tmp_path)), tmp_path / "b")
+    config = dataclasses.replace(TINY, init_from=str(run.path), encoder="squeezenet", frozen=True)
+    with pytest.raises(UsageError, match="it has no encoder 'squeezenet"):
+        captioning.APP.train(config, tmp_path / "a")
+    with pytest.raises(ElmanError, match="neither a trained run"):
+        captioning.APP.train(dataclasses.replace(TINY, init_from=str(tmp_path)), tmp_path / "b")
 
 
 @pytest.mark.slow
 def test_finetuning_moves_the_encoder(run, photos, tmp_path):
     config = dataclasses.replace(
-        TINY, data=str(photos), start=str(run.path), frozen=True, epochs=1, cache=str(tmp_path / "cache"),
+        TINY, data=str(photos), init_from=str(run.path), frozen=True, epochs=1, cache=str(tmp_path / "cache"),
         finetune_epochs=1, finetune_rate=1e-2,
     )  # fmt: skip
     trained = captioning.APP.train(config, tmp_path / "run")
