@@ -9,42 +9,49 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.errors import DataError
 from ..core.files import replacing
 from .score import Piece
 
 RATE = 22_050
+GAIN, HEADER = "0.8", 44  # FluidSynth's own gain of 0.2 is faint; bytes of a .wav file without sound
 PARTIALS = 6
 RELEASE = 0.08  # seconds in which a tone dies away after its note
 FONTS = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/soundfonts")
 
 
 def write(piece: Piece, path: Path) -> None:
-    """Writes a 16-bit mono .wav file."""
+    """Writes a 16-bit .wav file: stereo from FluidSynth, else mono; DataError where FluidSynth fails."""
     font = soundfont()
-    if font is None or shutil.which("fluidsynth") is None or not _fluidsynth(piece, font, path):
+    if font is None or shutil.which("fluidsynth") is None:
         _write_samples(synthesise(piece), path)
+    else:
+        _fluidsynth(piece, font, path)
 
 
 def soundfont() -> Path | None:
-    """The SoundFont that $SOUNDFONT names, or the first one installed."""
+    """The SoundFont that $SOUNDFONT names, or the first one installed; none where $SOUNDFONT is empty."""
     named = os.environ.get("SOUNDFONT")
-    if named:
-        return Path(named) if Path(named).exists() else None
-    return next((f for folder in FONTS for f in sorted(Path(folder).glob("*.sf[23]"))), None)
+    if named is None:
+        return next((f for folder in FONTS for f in sorted(Path(folder).glob("*.sf[23]"))), None)
+    if named and not Path(named).is_file():
+        raise DataError(
+            f"SOUNDFONT={named}: no such file; expected a SoundFont (.sf2, .sf3), or nothing for plain tones"
+        )
+    return Path(named) if named else None
 
 
-def _fluidsynth(piece: Piece, font: Path, path: Path) -> bool:
+def _fluidsynth(piece: Piece, font: Path, path: Path) -> None:
     from . import midi
 
     with tempfile.TemporaryDirectory() as scratch, replacing(path) as temporary:
         score = Path(scratch) / "score.mid"
         midi.write(piece, score)
-        command = ["fluidsynth", "-ni", "-q", "-r", str(RATE), "-F", str(temporary), str(font), str(score)]
-        done = subprocess.run(command, capture_output=True, check=False)
-        if done.returncode == 0 and temporary.stat().st_size > 44:
-            return True
-    path.unlink(missing_ok=True)
-    return False
+        command = ["fluidsynth", "-ni", "-q", "-g", GAIN, "-r", str(RATE), "-F", str(temporary), str(font), str(score)]
+        done = subprocess.run(command, capture_output=True, check=False, text=True)
+        if done.returncode or not temporary.exists() or temporary.stat().st_size <= HEADER:
+            reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+            raise DataError(f"fluidsynth with {font}: {reason}; SOUNDFONT= (empty) takes plain tones instead")
 
 
 def synthesise(piece: Piece) -> np.ndarray:
