@@ -80,6 +80,7 @@ class Codec:
         frequency: name of the grid; season: steps of one season.
         lookback: steps of the past in a window, lags of a step included.
         ids: series seen in training; loc, scale: mean and standard deviation of their training parts.
+        floors: the least scale of a window by series, first 0 for those that training has not seen (`least_scale`).
         until: the last stamp of each that training or validation saw, as text.
         past, future, static: the covariates. calendar: names of the calendar features.
         missing: whether training saw gaps; without any, gaps are only filled.
@@ -95,6 +96,7 @@ class Codec:
     ids: tuple[str, ...]
     loc: tuple[float, ...]
     scale: tuple[float, ...]
+    floors: tuple[float, ...]
     until: tuple[str, ...]
     past: tuple[Column, ...]
     future: tuple[Column, ...]
@@ -214,18 +216,26 @@ class Codec:
         ahead = (encoded.offset[series] + origins)[:, None] + np.arange(self.horizon)
         return encoded.values[ahead], encoded.observed[ahead]
 
-    @property
-    def floors(self) -> list[float]:
-        """The least scale of a window, by series, the typical one first for those that training has not seen: a
-        hundredth of the deviation in training, since a window in which nothing moves has no scale of its own."""
-        return [0.01 * value for value in (float(np.median(self.scale)), *self.scale)]
-
     def calibrate(self, quantiles: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Quantiles (rows, horizon, levels) shifted by the calibration, in units of each window's scale (rows,)."""
         if not self.offsets:
             return quantiles
         shifted = quantiles + np.asarray(self.offsets, np.float32) * scale[:, None, None]
         return np.sort(shifted, axis=-1)
+
+
+def least_scale(y: np.ndarray, lookback: int, centre: bool) -> float:
+    """The least scale of a window of a series whose training part is `y` (NaN: missing).
+
+    A window in which nothing moves has no scale of its own; divided by next to nothing, what follows it would outweigh
+    all else in training. A tenth of what the windows that do move have (the median of their deviations, or of their
+    mean size where they are not centred) bounds it, and is below what other windows have.
+    """
+    starts = range(0, max(len(y) - lookback, 0) + 1, max(lookback // 8, 1))
+    windows = [w[np.isfinite(w)] for w in (y[start : start + lookback] for start in starts)]
+    found = [float(np.std(w) if centre else np.mean(np.abs(w))) for w in windows if len(w)]
+    moving = [size for size in found if size > 0]
+    return 0.1 * float(np.median(moving)) if moving else 0.0
 
 
 _FAMILIES = ("past", "future", "static")

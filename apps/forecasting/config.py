@@ -54,7 +54,7 @@ class Config(TrainingConfig):
     """Share of the units dropped before the output."""
     segment: int = 13
     """Steps in a segment (segment)."""
-    anchor: Literal["last", "season"] = "season"
+    anchor: Literal["last", "season", "mix"] = "season"
     """What a forecast is measured from: the last value, or the same step of the last season (segment)."""
     anchor_season: int = 0
     """Steps of the season of `--anchor season`, where it is not the season of the metrics: a week of hours is 168."""

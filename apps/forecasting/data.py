@@ -10,7 +10,8 @@ import numpy as np
 from ..core.errors import DataError, MissingExtra
 from ..core.source import Source
 from . import tables
-from .codec import Codec, Column, Encoded, calendar_names
+from .codec import Codec, Column, Encoded, calendar_names, least_scale
+from .config import centred
 from .tables import Layout, Table
 
 BUILT_IN = {"co2": "weekly CO2 at Mauna Loa, 1958-2001 (statsmodels; Keeling and Whorf, public domain)"}
@@ -187,6 +188,7 @@ def fit_codec(table: Table, borders: np.ndarray, config) -> Codec:
         )
     loc = [float(np.nanmean(y)) if np.isfinite(y).any() else 0.0 for y in parts]
     scale = [float(np.nanstd(y)) if np.isfinite(y).any() else 1.0 for y in parts]
+    lookback, centre = config.lookback + max(lags, default=0), config.model == "segment" or centred(config)
     stamps = [table.frequency.at(s.start, [b - 1])[0] for s, b in zip(table.series, borders[:, 1], strict=True)]
 
     def columns(names):
@@ -198,12 +200,13 @@ def fit_codec(table: Table, borders: np.ndarray, config) -> Codec:
     return Codec(
         frequency=table.frequency.name,
         season=season,
-        lookback=config.lookback + max(lags, default=0),
+        lookback=lookback,
         horizon=config.horizon,
         levels=config.levels,
         ids=tuple(s.id for s in table.series),
         loc=tuple(loc),
         scale=tuple(s or 1.0 for s in scale),
+        floors=(0.0, *(least_scale(y, lookback, centre) for y in parts)),
         until=tuple(str(s) for s in stamps),
         past=columns(config.past),
         future=columns(config.future),

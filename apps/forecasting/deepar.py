@@ -27,7 +27,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         embedding, series: width of the series embedding, and how many series have one.
         centred: standardise by the mean and deviation of the look-back; otherwise m = 0 and s is the mean |y|, as
             counts want it.
-        floors: the least scale of a window by series, first that of unknown ones (`Codec.floors`).
+        floors: the least scale of a window by series (`Codec.floors`).
 
     Shapes: a dict of y, observed (batch, lookback + horizon), series (batch,) and where the data have them since,
     future, static, to (batch, lookback − max(lags) + horizon, parameters + 2): the head's outputs, then m and s.

@@ -25,7 +25,8 @@ def build(config, codec: Codec) -> keras.Model:
 def _segment(config, codec: Codec) -> SegmentNetwork:
     quantiles = config.loss == "quantile"
     season = config.anchor_season or codec.season
-    seasonal = config.anchor == "season" and 1 < season <= codec.lookback
+    seasonal = config.anchor != "last" and 1 < season <= codec.lookback
+    cycles = [(k * s, s) for s in sorted({codec.season, season}) for k in (1, 2, 3) if 1 < s and k * s <= codec.lookback]
     return SegmentNetwork(
         codec.lookback,
         codec.horizon,
@@ -36,6 +37,7 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
         len(codec.levels) if quantiles else 1,
         centre=codec.levels.index(0.5) if quantiles else 0,
         season=season if seasonal else 0,
+        cycles=cycles if config.anchor == "mix" else (),
         tables=[codec.loc, codec.scale] if config.scaling == "series" else [(), ()],
         floors=codec.floors,
         cell=config.cell,

@@ -31,7 +31,7 @@ class SegmentNetwork(keras.layers.Layer):
         outputs: numbers per step, 1 or as many as there are quantile levels; `centre` is the median's place.
         season: 0 anchors at the last value, otherwise at the same step of the last season.
         tables: location and scale of each series; empty lists standardise by the window.
-        floors: the least scale of a window by series, first that of unknown ones (`Codec.floors`).
+        floors: the least scale of a window by series (`Codec.floors`).
         cell, dropout: `gru` or `lstm`; the share of units dropped before V.
 
     Shapes: a dict of y, observed (batch, lookback), series (batch,), and where the data have them since, past, future,
@@ -51,6 +51,7 @@ class SegmentNetwork(keras.layers.Layer):
         outputs,
         centre=0,
         season=0,
+        cycles=(),
         tables=((), ()),
         floors=(1e-6,),
         cell="gru",
@@ -60,11 +61,12 @@ class SegmentNetwork(keras.layers.Layer):
         super().__init__(**kwargs)
         self.options = {
             "lookback": lookback, "horizon": horizon, "segment": segment, "units": units, "embedding": embedding,
-            "series": series, "outputs": outputs, "centre": centre, "season": season, "tables": tables,
-            "floors": floors, "cell": cell, "dropout": dropout,
+            "series": series, "outputs": outputs, "centre": centre, "season": season, "cycles": cycles,
+            "tables": tables, "floors": floors, "cell": cell, "dropout": dropout,
         }  # fmt: skip
         self.lookback, self.horizon, self.segment, self.season = lookback, horizon, segment, season
         self.outputs, self.centre, self.series = outputs, centre, series
+        self.cycles = [tuple(cycle) for cycle in cycles]
         self.ahead = -(-horizon // segment)
         self.tables = [np.array([0.0, *t], "float32") for t in tables] if len(tables[0]) else None
         self.floors = np.array(floors, "float32")
@@ -75,6 +77,7 @@ class SegmentNetwork(keras.layers.Layer):
         self.known_in = keras.layers.Dense(units, name="known_in")
         self.dropout = keras.layers.Dropout(dropout)
         self.segment_out = keras.layers.Dense(segment * outputs, name="segment_out")
+        self.mixing = keras.layers.Dense(1 + len(self.cycles), kernel_initializer="zeros", name="mixing")
 
     def build(self, shapes):
         units, embedding = self.options["units"], self.options["embedding"]
@@ -88,6 +91,8 @@ class SegmentNetwork(keras.layers.Layer):
         if known:
             self.known_in.build((None, None, known))
         self.segment_out.build((None, None, units))
+        if self.cycles:
+            self.mixing.build((None, None, units))
         self.positions = self.add_weight((self.ahead, units - embedding), "random_normal", name="positions")
         if embedding:
             self.identities = self.add_weight((self.series + 1, embedding), "random_normal", name="series")
@@ -105,7 +110,10 @@ class SegmentNetwork(keras.layers.Layer):
         segments = self.segment_in(self.segments(ops.concatenate(steps, axis=-1), left=True))
         there = ops.any(self.segments(observed[..., None], left=True) > 0, axis=-1)
         state = (self.unrolled if unroll else self.over_time)(segments, mask=there)
-        outputs = self.segment_out(self.dropout(self.decode(state, inputs), training=training))
+        decoded = self.decode(state, inputs)
+        if self.cycles:
+            anchor = self.mixed(scaled, decoded)
+        outputs = self.segment_out(self.dropout(decoded, training=training))
         outputs = ops.reshape(outputs, (-1, self.ahead * self.segment, self.outputs))[:, : self.horizon]
         forecasts = self.spread(outputs) + anchor[..., None]
         tail = ops.broadcast_to(ops.stack([loc, scale], axis=-1), (ops.shape(y)[0], self.horizon, 2))
@@ -133,6 +141,15 @@ class SegmentNetwork(keras.layers.Layer):
         anchor = ops.tile(scaled[:, self.lookback - self.season :], (1, cycles))[:, : self.horizon]
         year = scaled[:, self.season :] - scaled[:, : self.lookback - self.season]
         return anchor, [scaled - last, ops.pad(year, ((0, 0), (self.season, 0)))]
+
+    def mixed(self, scaled, decoded):
+        """An average of the last value and of the same step of past cycles, weighted by segment: (batch, horizon)."""
+        past = [ops.repeat(scaled[:, -1:], self.horizon, axis=1)]
+        for lag, cycle in self.cycles:
+            block = scaled[:, self.lookback - lag : self.lookback - lag + cycle]
+            past.append(ops.tile(block, (1, -(-self.horizon // cycle)))[:, : self.horizon])
+        weights = ops.repeat(ops.softmax(self.mixing(decoded)), self.segment, axis=1)[:, : self.horizon]
+        return ops.sum(ops.stack(past, axis=-1) * weights, axis=-1)
 
     def segments(self, steps, left):
         """(batch, steps, features) to (batch, segments, segment · features), filled up at the far end of time."""

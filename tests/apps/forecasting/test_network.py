@@ -167,14 +167,17 @@ def test_the_segment_network_is_its_equations(monkeypatch, changes, options):
 
 
 @pytest.mark.parametrize("model", ["segment", "deepar"])
-def test_a_window_in_which_nothing_moves_has_the_scale_of_a_hundredth_of_its_series(monkeypatch, model):
+def test_a_window_in_which_nothing_moves_has_a_tenth_of_the_scale_of_those_in_which_something_does(monkeypatch, model):
     setting = Config(**(SEGMENT if model == "segment" else DEEPAR))
     loaded = load(monkeypatch, setting)
     layer, codec = build(setting, loaded.codec).get_layer("network"), loaded.codec
     series = np.arange(len(codec.ids) + 1)
     y, seen = np.full((len(series), codec.lookback), 7.0, "float32"), np.ones((len(series), codec.lookback), "float32")
     arguments = (y, seen, series)
-    expected = 0.01 * np.array([np.median(codec.scale), *codec.scale])
+    parts = [s.y[:end] for s, end in zip(loaded.table.series, loaded.borders[:, 0], strict=True)]
+    moving = [np.nanstd(np.lib.stride_tricks.sliding_window_view(part, codec.lookback), axis=1) for part in parts]
+    step = max(codec.lookback // 8, 1)
+    expected = [1e-5 * 7 + 1e-6, *(0.1 * np.median(deviations[::step]) for deviations in moving)]
     np.testing.assert_allclose(np.array(layer.scaling(*arguments)[1])[:, 0], expected, rtol=1e-5)
     if model == "deepar":
         floors = np.array(codec.floors)[series]
