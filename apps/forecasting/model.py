@@ -26,7 +26,9 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
     quantiles = config.loss == "quantile"
     season = config.anchor_season or codec.season
     seasonal = config.anchor != "last" and 1 < season <= codec.lookback
-    cycles = [(k * s, s) for s in sorted({codec.season, season}) for k in (1, 2, 3) if 1 < s and k * s <= codec.lookback]
+    cycles = [
+        (k * s, s) for s in sorted({codec.season, season}) for k in (1, 2, 3) if s > 1 and k * s <= codec.lookback
+    ]
     return SegmentNetwork(
         codec.lookback,
         codec.horizon,

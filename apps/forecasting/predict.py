@@ -80,22 +80,45 @@ def _sampled(engine, config, codec, encoded, series, origins, options):
     """Warms the state up over the look-back, then samples paths a step at a time."""
     windows = codec.windows(encoded, series, origins)
     rng = np.random.default_rng((options.seed, int(origins[0]), int(series[0])))
-    state, position = start_state(engine, config, codec, windows), max(codec.lags)
-    for t in range(position, codec.lookback):
-        state, _ = _advance(engine, codec, windows, state, t, windows["y"][:, t - 1], windows["observed"][:, t - 1])
-    count = options.paths or config.paths
-    windows = {name: np.repeat(array, count, axis=0) for name, array in windows.items()}
-    state = {name: np.repeat(array, count, axis=0) for name, array in state.items()}
-    value, there = windows["y"][:, -1], windows["observed"][:, -1]
-    paths = np.empty((len(value), codec.horizon), np.float32)
-    for h in range(codec.horizon):
-        state, parameters = _advance(engine, codec, windows, state, codec.lookback + h, value, there)
-        value, there = sample(rng, parameters), np.ones_like(value)
-        paths[:, h] = value
-    paths = paths.reshape(len(series), count, codec.horizon)
+    state = warm(engine, config, codec, windows)
+    known = {k: windows[k] for k in ("series", "static") if k in windows}
+    future = windows["future"][:, codec.lookback :] if "future" in windows else None
+    since = windows["since"][:, -1] if codec.missing else None
+    last = {"value": windows["y"][:, -1], "observed": windows["observed"][:, -1], "since": since}
+    paths = sample_paths(engine, state, last, known, future, codec.horizon, options.paths or config.paths, rng)
     quantiles = np.moveaxis(np.quantile(paths, codec.levels, axis=1), 0, -1).astype(np.float32)
-    scale = state["window_scale"].reshape(len(series), count)[:, 0]
-    return np.median(paths, axis=1), quantiles, scale
+    return np.median(paths, axis=1), quantiles, state["window_scale"]
+
+
+def warm(engine, config, codec: Codec, windows: dict) -> dict[str, np.ndarray]:
+    """The state after all of a look-back but its last value."""
+    state = start_state(engine, config, codec, windows)
+    for t in range(max(codec.lags), codec.lookback):
+        state, _ = advance(engine, state, step_inputs(codec, windows, t))
+    return state
+
+
+def sample_paths(engine, state, last: dict, known: dict, future, horizon: int, count: int, rng) -> np.ndarray:
+    """`count` paths of each row, (rows, count, horizon).
+
+    Args:
+        last: value, observed and, where the model knows gaps, since: of the last step, which `state` has not seen.
+        known: what does not change: series and, where there are any, static.
+        future: (rows, horizon, columns), what is known of the steps ahead, or None.
+    """
+    rows = len(last["value"])
+    inputs = {k: np.repeat(v, count, axis=0) for k, v in {**last, **known}.items() if v is not None}
+    state = {name: np.repeat(array, count, axis=0) for name, array in state.items()}
+    paths = np.empty((rows * count, horizon), np.float32)
+    for h in range(horizon):
+        if future is not None:
+            inputs["future"] = np.repeat(future[:, h], count, axis=0)
+        state, parameters = advance(engine, state, inputs)
+        paths[:, h] = inputs["value"] = sample(rng, parameters)
+        inputs["observed"] = np.ones_like(inputs["value"])
+        if "since" in inputs:
+            inputs["since"] = np.zeros_like(inputs["value"])
+    return paths.reshape(rows, count, horizon)
 
 
 def start_state(engine, config, codec: Codec, windows: dict) -> dict[str, np.ndarray]:
@@ -122,16 +145,20 @@ def window_scaling(y, observed, centre: bool, floors) -> tuple[np.ndarray, np.nd
     return loc, np.maximum(scale, least).astype(np.float32)
 
 
-def _advance(engine, codec, windows, state, t, value, observed):
-    """One step: the state after seeing `value`, and the distribution at position `t` of the window."""
-    inputs = {"value": value, "observed": observed, "series": windows["series"]}
+def step_inputs(codec: Codec, windows: dict, t: int) -> dict[str, np.ndarray]:
+    """What the step to position `t` of the windows takes: the value before it, and what is known of it."""
+    inputs = {"value": windows["y"][:, t - 1], "observed": windows["observed"][:, t - 1], "series": windows["series"]}
     if codec.missing:
-        known = t - 1 < windows["since"].shape[1]
-        inputs["since"] = windows["since"][:, t - 1] if known else np.zeros_like(value)
+        inputs["since"] = windows["since"][:, t - 1]
     if "future" in windows:
         inputs["future"] = windows["future"][:, t]
     if "static" in windows:
         inputs["static"] = windows["static"]
+    return inputs
+
+
+def advance(engine, state: dict, inputs: dict) -> tuple[dict, dict]:
+    """One step: the state after `inputs["value"]`, and the parameters of the next value's distribution."""
     answer = engine("step", **inputs, **state)
     following = {k.removeprefix("next_"): v for k, v in answer.items() if k.startswith("next_")}
     kept = {name: state[name] for name in ("window_loc", "window_scale")}

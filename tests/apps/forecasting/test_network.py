@@ -252,9 +252,7 @@ def test_stepping_gives_the_distributions_of_the_teacher_forced_pass(monkeypatch
     state = predict.start_state(run, setting, codec, past)
     first, logs = max(codec.lags), []
     for t in range(first, codec.lookback + horizon):
-        state, parameters = predict._advance(
-            run, codec, windows, state, t, windows["y"][:, t - 1], windows["observed"][:, t - 1]
-        )
+        state, parameters = predict.advance(run, state, predict.step_inputs(codec, windows, t))
         y = windows["y"][:, t]
         frozen = (
             stats.t(parameters["df"], parameters["location"], parameters["scale"])
@@ -285,9 +283,7 @@ def test_a_counting_model_steps_as_it_was_trained(monkeypatch):
     past = {k: v[:, : codec.lookback] if k in ("y", "observed", "since") else v for k, v in windows.items()}
     state, first, logs = predict.start_state(run, setting, codec, past), max(codec.lags), []
     for t in range(first, codec.lookback + setting.horizon):
-        state, found = predict._advance(
-            run, codec, windows, state, t, windows["y"][:, t - 1], windows["observed"][:, t - 1]
-        )
+        state, found = predict.advance(run, state, predict.step_inputs(codec, windows, t))
         r = 1 / found["dispersion"].astype(float)
         logs.append(stats.nbinom(r, r / (r + found["mean"])).logpmf(windows["y"][:, t]))
     expected = -np.array(models.loss(net, setting, codec).call(windows["y"][:, first:], net(windows)))
