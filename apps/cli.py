@@ -238,6 +238,8 @@ def _predict(app: App, parsed) -> None:
     arguments, quiet = parsed
     result = verbs.predict(app, **arguments)
     if not quiet:
+        for text in getattr(result, "warnings", ()):
+            print(f"warning: {text}", file=sys.stderr)
         print(app.stage("predict").summary(result) if arguments["out"] is None else arguments["out"])
 
 

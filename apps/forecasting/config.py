@@ -55,9 +55,11 @@ class Config(TrainingConfig):
     segment: int = 13
     """Steps in a segment (segment)."""
     anchor: Literal["last", "season", "mix"] = "season"
-    """What a forecast is measured from: the last value, or the same step of the last season (segment)."""
+    """What a forecast is measured from (segment): the last value, the same step of the last season, or a learnt average
+    of both and of up to two seasons before."""
     anchor_season: int = 0
-    """Steps of the season of `--anchor season`, where it is not the season of the metrics: a week of hours is 168."""
+    """Steps of the season of `--anchor season`, where it is not the season of the metrics: a week of hours is 168;
+    `--anchor mix` looks at both."""
     scaling: Literal["series", "window", "mean"] = "window"
     """Standardise by the training part of each series (segment), by what each window shows, or divide by the mean size
     of the window (deepar; always so for counts)."""
@@ -126,8 +128,9 @@ _CO2_DEEPAR = Config(
 )  # fmt: skip
 _SEGMENT_PAPER = Config(
     data="ETTh1.csv", layout="wide", split=(8640, 2880, 2880), horizon=96, lookback=720, calendar=False,
-    units=512, embedding=256, segment=24, anchor="last", scaling="series", loss="mae", batch_size=448,
-    learning_rate=3e-4, schedule="decay", decay=0.8, decay_after=3, epochs=30, patience=5, clip_norm=0.0,
+    units=128, embedding=0, segment=48, anchor="last", scaling="series", loss="mse", dropout=0.2, batch_size=448,
+    learning_rate=3e-3, schedule="cosine", warmup_steps=20, average=0.97, epochs=10, windows_per_epoch=13824,
+    clip_norm=0.0,
 )  # fmt: skip
 _EXCHANGE_RATE = Config(
     data="exchange_rate.csv", layout="wide", split=(0.7, 0.1, 0.2), horizon=96, lookback=96, calendar=False,

@@ -26,9 +26,7 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
     quantiles = config.loss == "quantile"
     season = config.anchor_season or codec.season
     seasonal = config.anchor != "last" and 1 < season <= codec.lookback
-    cycles = [
-        (k * s, s) for s in sorted({codec.season, season}) for k in (1, 2, 3) if s > 1 and k * s <= codec.lookback
-    ]
+    cycles = [(k * length, length) for length in sorted({codec.season, season} - {1}) for k in (1, 2, 3)]
     return SegmentNetwork(
         codec.lookback,
         codec.horizon,
@@ -39,7 +37,7 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
         len(codec.levels) if quantiles else 1,
         centre=codec.levels.index(0.5) if quantiles else 0,
         season=season if seasonal else 0,
-        cycles=cycles if config.anchor == "mix" else (),
+        cycles=[c for c in cycles if c[0] <= codec.lookback] if config.anchor == "mix" else (),
         tables=[codec.loc, codec.scale] if config.scaling == "series" else [(), ()],
         floors=codec.floors,
         cell=config.cell,

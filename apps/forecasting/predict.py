@@ -12,6 +12,7 @@ from ..core.errors import DataError, UsageError
 from ..core.files import replacing, write_text
 from . import tables
 from .codec import Codec, Encoded
+from .columns import first
 from .config import PredictOptions, centred
 from .frequency import format_stamps
 from .tables import Layout, Series, Table
@@ -30,12 +31,16 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Forecasts after the end of each series of a table, with their stamps, and the table for a picture."""
+    """Forecasts after the end of each series of a table, with their stamps, and the table for a picture.
+
+    warnings: what the table lacks that a good forecast would want, a sentence each.
+    """
 
     table: Table
     stamps: list[list[str]]
     levels: tuple[float, ...]
     forecast: Forecast
+    warnings: tuple[str, ...] = ()
 
     def rows(self) -> list[dict]:
         """A row per series and step: unique_id, ds, point and a column per quantile."""
@@ -187,7 +192,22 @@ def predict(engine, config, codec: Codec, source: Path, options: PredictOptions)
         list(format_stamps(table.frequency.stamps(s.start, len(s.y) + codec.horizon)[-codec.horizon :]))
         for s in table.series
     ]
-    return Prediction(table, stamps, codec.levels, result)
+    return Prediction(table, stamps, codec.levels, result, _unknown(codec, table))
+
+
+def _unknown(codec: Codec, table: Table) -> tuple[str, ...]:
+    """The known-future covariates that a table does not hold over the whole horizon."""
+    texts = []
+    for column in codec.future:
+        known = [s.columns[column.name][len(s.y) : len(s.y) + codec.horizon] for s in table.series]
+        there = [np.count_nonzero(v != "" if v.dtype.kind in "OU" else np.isfinite(v)) for v in known]
+        lacking = [s.id for s, count in zip(table.series, there, strict=True) if count < codec.horizon]
+        if lacking:
+            texts.append(
+                f"future covariate '{column.name}' is not known for all {codec.horizon} steps ahead of "
+                f"{len(lacking):,} series ({first(lacking)}): give rows with it and an empty target"
+            )
+    return tuple(texts)
 
 
 def _layout(config, source: Path) -> Layout:

@@ -25,11 +25,15 @@ class SegmentNetwork(keras.layers.Layer):
         d_j    = the cell's output after one step from h, on a position embedding of segment j and a series embedding
         ŷ_j    = V dropout(d_j) + c + anchor                 for all segments j of the horizon at once
 
+    With `cycles` the anchor of a segment is an average: softmax(A d_j + a) weighs the last value and the same step of
+    each cycle.
+
     Args:
         lookback, horizon, segment: steps. units: hidden units. embedding: width of the series embedding.
         series: how many series have an embedding (and, where `tables` is given, a scale) of their own.
         outputs: numbers per step, 1 or as many as there are quantile levels; `centre` is the median's place.
         season: 0 anchors at the last value, otherwise at the same step of the last season.
+        cycles: pairs (steps back, length) of the cycles of a learnt anchor; none for a fixed one.
         tables: location and scale of each series; empty lists standardise by the window.
         floors: the least scale of a window by series (`Codec.floors`).
         cell, dropout: `gru` or `lstm`; the share of units dropped before V.

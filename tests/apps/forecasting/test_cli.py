@@ -406,6 +406,10 @@ def test_covariates_train_and_predict(elman, tmp_path, model):
     assert shown.status == 0, shown.err
     found = predicted(elman, tmp_path / "run", tmp_path / "out.csv", "--input", tmp_path / "in.csv")
     assert [row["ds"] for row in found] == DAYS[150:155] * 2
+    (tmp_path / "cut.csv").write_text("\n".join(line for line in text if ",," not in line) + "\n")
+    shown = elman("forecasting", "predict", tmp_path / "run", "--input", tmp_path / "cut.csv")
+    assert shown.status == 0
+    assert "warning: future covariate 'price' is not known for all 5 steps ahead of 2 series (a; b)" in shown.err
     (tmp_path / "bare.csv").write_text("\n".join(line.rsplit(",", 3)[0] for line in text) + "\n")
     shown = elman(
         "forecasting", "predict", tmp_path / "run", "--input", tmp_path / "bare.csv", "--out", tmp_path / "no.csv"

@@ -84,6 +84,12 @@ def dense(layer, x):
     return x @ np.array(layer.kernel) + np.array(layer.bias)
 
 
+def mixed(x, cycles, weights, ahead):
+    """The learnt anchor of the step `ahead`: the last value and the same step of each cycle."""
+    past = [x[-1], *(x[len(x) - lag + ahead % length] for lag, length in cycles)]
+    return float(np.dot(weights, past))
+
+
 def segment_by_hand(net, codec, setting, row):
     """SegRNN on one window, in loops: quantiles in raw units."""
     y, there = row["y"].astype(float), row["observed"]
@@ -112,7 +118,7 @@ def segment_by_hand(net, codec, setting, row):
     for start in range(0, len(features), size):
         if there[start : start + size].any():
             h = gru_step(np.maximum(dense(net.segment_in, features[start : start + size].ravel()), 0), h, net.cell)
-    out = []
+    out, anchors = [], [anchor]
     for j in range(net.ahead):
         query = np.array(net.positions)[j]
         if net.options["embedding"]:
@@ -126,8 +132,13 @@ def segment_by_hand(net, codec, setting, row):
             known.append(row["static"])
         if known:
             query = query + dense(net.known_in, np.concatenate(known))
-        out.append(dense(net.segment_out, gru_step(query, h, net.cell)).reshape(size, net.outputs))
+        decoded = gru_step(query, h, net.cell)
+        out.append(dense(net.segment_out, decoded).reshape(size, net.outputs))
+        if net.cycles:
+            weights = np.exp(dense(net.mixing, decoded))
+            anchors.append([mixed(x, net.cycles, weights / weights.sum(), j * size + i) for i in range(size)])
     out = np.concatenate(out)[:horizon]
+    anchor = np.concatenate(anchors[1:] or anchors)[:horizon]
     if net.outputs > 1:
         middle = net.centre
         quantiles = np.repeat(out[:, middle : middle + 1], net.outputs, axis=1)
@@ -150,6 +161,7 @@ SEGMENT = {"horizon": 7, "lookback": 22, "segment": 4, "units": 6, "embedding": 
         ({"scaling": "series", "loss": "mae", "anchor": "last"}, {"count": 3}),
         ({"past": ("wind",), "future": ("price",), "static": ("size", "kind")}, {"covariates": True}),
         ({"loss": "mse", "season": 30}, {"count": 1}),
+        ({"anchor": "mix", "anchor_season": 9}, {}),
     ],
 )
 def test_the_segment_network_is_its_equations(monkeypatch, changes, options):
