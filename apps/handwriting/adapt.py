@@ -149,6 +149,7 @@ def _fit(model, config, codec: Codec, inks: list[Ink], options, directory: Path,
         learning_rate=options.learning_rate,
         schedule="cosine",
         warmup_steps=20,
+        average=0.0,  # a few hundred steps are too few for the average of a long training
         patience=0,
     )
     attention = config.model == "attention"
