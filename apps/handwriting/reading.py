@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -169,9 +170,13 @@ def _csv(path: Path) -> list[Ink]:
 
 
 def _pendigits(path: Path) -> list[Ink]:
-    """UCI pendigits: 8 points x, y and the digit in a row; the .tes file has other writers than the .tra file."""
+    """UCI pendigits: 8 points x, y and the digit in a row; the .tes file has other writers than the .tra file.
+
+    Some copies have the digit as ten 0s and 1s, the 1 in its place.
+    """
+    text = re.sub(r"\b(0*)10*[ \t]*$", _digit, _text(path), flags=re.MULTILINE)
     try:
-        table = np.loadtxt(io.StringIO(_text(path)), delimiter=",", ndmin=2)
+        table = np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)
     except ValueError as error:
         raise DataError(f"{path}: expected rows of 17 numbers ({error})") from None
     if table.shape[1] != 17 or not len(table):
@@ -182,6 +187,10 @@ def _pendigits(path: Path) -> list[Ink]:
         points = row[:16].reshape(8, 2) * [1.0, -1.0]
         found.append(make_ink([points], str(int(row[16])), f"{path}, row {number}", "", split))
     return found
+
+
+def _digit(found: re.Match) -> str:
+    return str(len(found[1])) if len(found[0].rstrip()) == 10 else found[0]
 
 
 def _omniglot(path: Path) -> list[Ink]:

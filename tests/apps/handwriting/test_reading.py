@@ -124,6 +124,8 @@ def test_pendigits(tmp_path):
     inks = reading.read(tmp_path)[0]
     assert [(ink.text, ink.split) for ink in inks] == [("3", "test"), ("8", "")]
     np.testing.assert_array_equal(inks[0].strokes[0][:2, :2], [[47, -100], [27, -81]])
+    (tmp_path / "places.tra").write_text(row.replace(",8\n", ",0000000010\n") + row.replace(",8\n", ",1\n"))
+    assert [ink.text for ink in reading.read_file(tmp_path / "places.tra")] == ["8", "1"]
 
 
 def test_omniglot(tmp_path):
