@@ -66,8 +66,9 @@ def adapt(
         baselines={"before": before},
         notes=[*warnings, f"scores on {len(held_out)} held-out lines that training did not see"],
     )
-    rows = [[name, *(f"{100 * scores[k]:.1f} %" for k in ("cer", "wer"))] for name, scores in _named(before, after)]
-    return f"{table(['', 'cer', 'wer'], rows)}\n{len(mine)} lines to adapt, {len(held_out)} held out: {run.path}"
+    shown = [key for key in ("cer", "wer", "cer_lm") if key in after]
+    rows = [[name, *(f"{100 * scores[k]:.1f} %" for k in shown)] for name, scores in _named(before, after)]
+    return f"{table(['', *shown], rows)}\n{len(mine)} lines to adapt, {len(held_out)} held out: {run.path}"
 
 
 def _named(before: dict, after: dict) -> list[tuple[str, dict]]:
@@ -120,11 +121,15 @@ def _read(codec: Codec, place: str) -> tuple[list[Ink], list[str]]:
 def _scores(opened, codec: Codec, inks: list[Ink]) -> dict:
     from . import decode
     from .config import PredictOptions
-    from .evaluate import rates
+    from .evaluate import rates, with_language_model
 
-    greedy = decode.Decoder(codec, PredictOptions())
-    texts = [greedy(decode.look(opened.engine, codec.encode(ink)))[0].text for ink in inks]
-    return rates([ink.text for ink in inks], texts)
+    seen = [decode.look(opened.engine, codec.encode(ink)) for ink in inks]
+    truths = [ink.text for ink in inks]
+    greedy, helped = decode.Decoder(codec, PredictOptions()), with_language_model(opened.engine, codec)
+    found = rates(truths, [greedy(looked)[0].text for looked in seen])
+    if helped:
+        found["cer_lm"] = rates(truths, [helped(looked)[0].text for looked in seen])["cer"]
+    return found
 
 
 def _fit(model, config, codec: Codec, inks: list[Ink], options, directory: Path, quiet: bool):

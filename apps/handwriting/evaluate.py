@@ -63,7 +63,7 @@ def evaluate(engine, config, data: Data, *, quiet: bool = True, options: Predict
         return evaluate_symbols(engine, config, data, lines, quiet)
     greedy = decode.Decoder(data.codec, PredictOptions())
     guided = decode.Decoder(data.codec, options or PredictOptions(beam=10))
-    helped = _with_language_model(engine, data.codec)
+    helped = with_language_model(engine, data.codec)
     readings, searched, told, seconds = [], [], [], []
     for line in track(lines, "reading", quiet=quiet):
         began = time.perf_counter()
@@ -87,7 +87,7 @@ def evaluate(engine, config, data: Data, *, quiet: bool = True, options: Predict
     return Evaluation(model, {}, notes, readings, [(a, b, n) for (a, b), n in confusions], curve)
 
 
-def _with_language_model(engine, codec: Codec) -> decode.Decoder | None:
+def with_language_model(engine, codec: Codec) -> decode.Decoder | None:
     """A reader that knows English, for models of CTC that write our letters."""
     if "encode" in engine.signatures or not set(string.ascii_lowercase) <= set(codec.alphabet):
         return None
