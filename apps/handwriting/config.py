@@ -170,7 +170,7 @@ _PENDIGITS = Config(
     warmup_steps=100,
     weight_decay=1e-4,
     average=0.99,
-    epochs=12,
+    epochs=6,
     patience=0,
 )
 _OMNIGLOT = dataclasses.replace(
