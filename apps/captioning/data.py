@@ -220,7 +220,10 @@ def source(config, codec: Codec, album: Album) -> Source:
         targets = captions[:, :, 1:]
         return {name: seen, "captions": captions}, targets, (targets > 0).astype(np.float32)
 
-    return Source(len(rows), gather)
+    def sizes():
+        return np.array([(encoded[i][g : g + group, 1:] > 0).sum() for i, g in rows])
+
+    return Source(len(rows), gather, sizes, alike=False, padded=lambda longest: group * codec.longest)
 
 
 def _describe(config, parts: dict, skipped) -> str:

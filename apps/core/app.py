@@ -52,7 +52,8 @@ class App:
       are `source.Source`s.
     - `model`: `build(config, codec) -> keras.Model`, `loss(model, config, codec)`, and
       `signatures(model, config, codec) -> list[Signature]`. Where it is there, `refine(model, config, data, directory)`
-      goes on with the trained model before it is saved (another phase, another loss).
+      goes on with the trained model before it is saved (another phase, another loss). Where sources have chains,
+      `carried(model, config, codec)` gives the `streams.Carrying` model that is trained in its place.
     - `evaluate`: `calibrate(engine, config, data) -> codec` (after training, on validation data),
       `evaluate(engine, config, data, ...) -> Evaluation`, `samples(config, data) -> {signature: [inputs]}` (real inputs
       for parity and quantisation) and `plots(evaluation, directory)`.

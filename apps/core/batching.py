@@ -31,15 +31,19 @@ class Batches(keras.utils.PyDataset):
             self._order = np.arange(self.rows) * count // max(self.rows, 1)
         else:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(count)[: self.rows]
-        if self.source.sizes is None:
-            self.batches = self._cut(self._order)
+        if self._alike:
+            self.batches = self._of_like_length(self._order, self.source.sizes(), epoch)
         else:
-            self.batches = self._alike(self._order, self.source.sizes(), epoch)
+            self.batches = self._cut(self._order)
+
+    @property
+    def _alike(self) -> bool:
+        return self.source.sizes is not None and self.source.alike
 
     def _cut(self, order: np.ndarray) -> list[np.ndarray]:
         return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
-    def _alike(self, order: np.ndarray, sizes: np.ndarray, epoch: int) -> list[np.ndarray]:
+    def _of_like_length(self, order: np.ndarray, sizes: np.ndarray, epoch: int) -> list[np.ndarray]:
         """Batches of rows of like length, from one pool after the other, in another order; one may be short.
 
         The longest and the shortest batch come first: Keras takes the dimensions that vary from the first two.
@@ -50,15 +54,21 @@ class Batches(keras.utils.PyDataset):
         if self.seed is not None:
             shuffled = np.random.default_rng((self.seed, epoch, 1)).permutation(len(batches))
             batches = [batches[i] for i in shuffled]
-        return [batches[i] for i in self.varying_first(batches)]
-
-    def varying_first(self, batches: list[np.ndarray]) -> list[int]:
-        """The places of batches, that of the longest and of the shortest one first where lengths differ."""
-        if self.source.sizes is None:
-            return list(range(len(batches)))
-        sizes = self.source.sizes()
         longest = [int(sizes[rows].max()) for rows in batches]
-        return list(dict.fromkeys([int(np.argmax(longest)), int(np.argmin(longest)), *range(len(batches))]))
+        first = dict.fromkeys([int(np.argmax(longest)), int(np.argmin(longest)), *range(len(batches))])
+        return [batches[i] for i in first]
+
+    def padding(self) -> dict[str, float] | None:
+        """The `share` of an epoch's steps that are padding, and as `plain` what it would be with rows of any length in
+        a batch; None where all rows are as long."""
+        if self.source.sizes is None or not self.rows:
+            return None
+        found = {"share": self.batches, **({"plain": self._cut(self._order)} if self._alike else {})}
+        return {name: self._wasted(batches, self.source.sizes()) for name, batches in found.items()}
+
+    def _wasted(self, batches: list[np.ndarray], sizes: np.ndarray) -> float:
+        steps = sum(self.source.padded(int(sizes[rows].max())) * len(rows) for rows in batches)
+        return 1.0 - sum(int(sizes[rows].sum()) for rows in batches) / max(steps, 1)
 
     def __len__(self) -> int:
         return -(-self.rows // self.batch_size)
@@ -68,16 +78,23 @@ class Batches(keras.utils.PyDataset):
 
 
 class Rest(keras.utils.PyDataset):
-    """What is left of an epoch after its first `skipped` batches, in their order; with the longest and the shortest of
-    them first where lengths differ, as in a whole epoch."""
+    """What is left of an epoch after its first `skipped` batches, in their order.
 
-    def __init__(self, batches: Batches, skipped: int):
+    Before it begins Keras looks at two batches, for the dimensions that vary: it sees the first two of the whole epoch,
+    the longest and the shortest.
+    """
+
+    def __init__(self, batches: keras.utils.PyDataset, skipped: int):
         super().__init__()
-        self.batches, left = batches, batches.batches[skipped:]
-        self._steps = [skipped + place for place in batches.varying_first(left)]
+        self.batches, self.skipped = batches, skipped
+        self._start = skipped if len(self) == 1 else 0  # one batch alone is what it looks at
+
+    def on_epoch_begin(self) -> None:
+        """Told by Keras after it has looked."""
+        self._start = self.skipped
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self.batches) - self.skipped
 
     def __getitem__(self, step: int) -> tuple:
-        return self.batches[self._steps[step]]
+        return self.batches[self._start + step]

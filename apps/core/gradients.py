@@ -34,7 +34,7 @@ def gradient_norms(model, loss, inputs, targets, weights=None) -> tuple[dict[str
 
     with Nudges() as found:
         model.stateless_call(start, fixed, inputs, training=False)
-    per_weight, per_state = _differentiate(objective, start, found.tensors)
+    per_weight, per_state = differentiate(objective, start, found.tensors)
     layers: dict[str, float] = {}
     for variable, gradient in zip(model.trainable_variables, per_weight, strict=True):
         name = variable.path.removeprefix(f"{model.name}/").rpartition("/")[0] or variable.path
@@ -48,7 +48,7 @@ def gradient_norms(model, loss, inputs, targets, weights=None) -> tuple[dict[str
     return layers, states
 
 
-def _differentiate(objective, *arguments) -> tuple:
+def differentiate(objective, *arguments) -> tuple:
     """The gradients of `objective(*structures of tensors)`, as structures of arrays."""
     if keras.backend.backend() == "jax":
         import jax

@@ -17,8 +17,10 @@ from .errors import ElmanError
 from .files import write_csv
 from .progress import bar
 from .source import Source
+from .streams import Streams
 
 PLATEAU = 2  # epochs without a better validation loss after which `plateau` lowers the rate
+EXPLODED = 1e6  # times the first loss (or 1): what is above has no way back
 
 
 @keras.saving.register_keras_serializable(package="elman")
@@ -97,11 +99,13 @@ def optimizer(config, rate) -> keras.optimizers.Optimizer:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training leaves behind beside the weights: a row per epoch, the best epoch, why it ended."""
+    """What training leaves behind beside the weights: a row per epoch, the best epoch, why it ended, and the share of
+    steps that were padding (see `Batches.padding`)."""
 
     history: list[dict]
     best_epoch: int
     reason: str
+    padding: dict[str, float] | None = None
 
 
 def fit(
@@ -124,7 +128,7 @@ def fit(
     history that an unbroken run gives.
 
     Args:
-        model: an uncompiled Keras model.
+        model: an uncompiled Keras model; `streams.Carrying` where the source has chains.
         config: a TrainingConfig.
         loss: what `compile` takes; the validation loss decides which epoch is best.
         train, validation: rows to learn from and to judge by.
@@ -133,8 +137,9 @@ def fit(
         on_epoch: called with the history after each epoch; a reason that it returns ends the training.
     """
     keras.utils.set_random_seed(config.seed)
-    batches = Batches(train, config.batch_size, config.seed, rows)
-    held_out = Batches(validation, config.batch_size, rows=rows)
+    batches = _batches(train, config.batch_size, config.seed, rows)
+    padding = batches.padding()
+    held_out = _batches(validation, config.batch_size, rows=rows)
     rate = schedule(config, len(batches))
     model.compile(optimizer(config, rate), loss, jit_compile=False)
     keeper = _Keeper(directory, config, batches, rate, on_epoch)
@@ -167,7 +172,11 @@ def fit(
     if keeper.fault and not (directory / BEST).exists():
         raise ElmanError(keeper.fault)
     checkpoint.restore(directory / BEST, model)
-    return Fitted(keeper.history, keeper.best()[0], keeper.reason())
+    return Fitted(keeper.history, keeper.best()[0], keeper.reason(), padding)
+
+
+def _batches(source: Source, *options, **more) -> Batches | Streams:
+    return (Streams if source.chains else Batches)(source, *options, **more)
 
 
 def _watchers(config, directory: Path, batches: Batches, loss) -> list[keras.callbacks.Callback]:
@@ -191,6 +200,7 @@ class _Keeper(keras.callbacks.Callback):
         self.rate = rate
         self.history: list[dict] = []
         self.skipped, self._sums, self._before = 0, (), 0.0
+        self._first: float | None = None  # the first loss
         self.update = lambda *args, **kwargs: None
         self.fault = self.ended = ""
         self.on_epoch = on_epoch or (lambda history: "")
@@ -199,6 +209,7 @@ class _Keeper(keras.callbacks.Callback):
         """Goes on where a checkpoint stands."""
         self.history, self.skipped, self._sums = position.history, position.step, position.metrics
         self._before = position.seconds
+        self._first = self.history[0]["loss"] if self.history else None
         self._lower()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -217,9 +228,10 @@ class _Keeper(keras.callbacks.Callback):
         step = self._offset + batch + 1
         done = len(self.history) * self.epoch_steps + step
         self.update(completed=done, description=f"epoch {len(self.history) + 1} loss {loss:.4f}")
-        if not math.isfinite(loss):
+        self._first = loss if self._first is None else self._first
+        if not loss <= EXPLODED * max(abs(self._first), 1.0):
             where = f"epoch {len(self.history) + 1}, step {step}"
-            self.fault = f"the loss became {loss} in {where}: lower the learning rate or clip"
+            self.fault = f"the loss became {loss:.4g} in {where}: lower the learning rate or clip"
             self.model.stop_training = True
             return
         now = time.perf_counter()

@@ -61,11 +61,15 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
         epochs=len(fitted.history),
         best_epoch=fitted.best_epoch,
         stopped=fitted.reason,
+        padding=fitted.padding,
         parameters=model.count_params(),
         machine=training.describe_machine(),
         seconds={"training": round(sum(row["seconds"] for row in fitted.history), 1)},
     )
     _say(f"trained {len(fitted.history)} epochs in {time.perf_counter() - began:.0f} s: {fitted.reason}", quiet)
+    if fitted.padding:
+        plain = f" ({fitted.padding['plain']:.1%} in random batches)" if "plain" in fitted.padding else ""
+        _say(f"padding: {fitted.padding['share']:.1%} of the steps{plain}", quiet)
     return run, data, open_run(app, run, model), model
 
 
@@ -80,7 +84,7 @@ def _fit(app: App, config, data, run: Run, *, resume: bool, quiet: bool, on_epoc
         told = transfer.begin(app, model, config, data.codec, run.path, resume=begun)
         _say(told, quiet or not told)
         fitted = training.fit(
-            model,
+            stage.carried(model, config, data.codec) if data.train.chains else model,
             config,
             stage.loss(model, config, data.codec),
             data.train,

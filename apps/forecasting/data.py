@@ -271,7 +271,11 @@ def _source(codec: Codec, encoded: Encoded, part: tuple[np.ndarray, np.ndarray],
             return inputs, inputs["y"][:, first:], inputs["observed"][:, first:]
         return codec.windows(encoded, s, o), *codec.targets(encoded, s, o)
 
-    return Source(len(series), gather)
+    if not len(places) or places.min() >= codec.lookback:
+        return Source(len(series), gather)
+    whole = codec.lookback + codec.horizon  # windows of short series are filled up
+    sizes = np.minimum(places, codec.lookback) + codec.horizon
+    return Source(len(series), gather, lambda: sizes, alike=False, padded=lambda longest: whole)
 
 
 def _describe(config, table: Table) -> str:

@@ -53,7 +53,7 @@ class Lines:
             rows = collate([self.rows[i] for i in indices], self.share)
             return with_previous(*rows) if attention else rows
 
-        return Source(count, gather, lambda: np.array([len(line.frames) for line in self.rows]))
+        return Source(count, gather, lambda: np.array([len(line.frames) for line in self.rows]), padded=_padded)
 
 
 @dataclass(frozen=True)

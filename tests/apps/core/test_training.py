@@ -151,6 +151,40 @@ def test_resume_inside_an_epoch_gives_the_history_of_an_unbroken_run(tmp_path, a
     assert left["step"] > 0 or calls != 3
 
 
+def test_resume_inside_an_epoch_of_rows_of_any_length(tmp_path):
+    """Its batches come in the order in which the unbroken run sees them, whatever their lengths."""
+    sizes = np.random.default_rng(5).integers(1, 30, 40)
+
+    def gather(indices):
+        seen.append(indices)
+        if len(seen) > calls:
+            raise OSError("the disk is gone")
+        x = np.zeros((len(indices), sizes[indices].max(), 1), "float32")
+        for row, i in zip(x, indices, strict=True):
+            row[: sizes[i]] = X[i, 0]
+        return x, Y[indices]
+
+    def run(folder, **options):
+        keras.utils.set_random_seed(3)
+        layers = [keras.Input((None, 1)), keras.layers.Dense(4, "tanh"), keras.layers.GlobalAveragePooling1D()]
+        net = keras.Sequential([*layers, keras.layers.Dense(1)])
+        return net, training.fit(net, config, "mse", rows, rows, tmp_path / folder, quiet=True, **options)
+
+    rows, config = Source(40, gather, lambda: sizes), dataclasses.replace(CONFIG, epochs=2, checkpoint_seconds=1e-9)
+    seen, calls = [], 1000
+    whole, expected = run("whole")
+    assert len({sizes[indices].max() for indices in seen}) > 4
+    seen, calls = [], 5
+    with pytest.raises(Exception, match="the disk is gone"):
+        run("broken")
+    assert checkpoint.read(tmp_path / "broken" / checkpoint.LAST)["step"] > 0
+    seen, calls = [], 1000
+    resumed, found = run("broken", resume=True)
+    assert without_seconds(found.history) == without_seconds(expected.history)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_plateau_lowers_the_rate_and_a_resumed_run_knows(tmp_path):
     config = dataclasses.replace(CONFIG, schedule="plateau", decay=0.5, learning_rate=1.0, epochs=9)
     _, whole = fit(tmp_path / "whole", config)
@@ -246,6 +280,13 @@ def test_a_loss_that_is_no_number_stops_at_once(tmp_path):
     with pytest.raises(ElmanError, match="the loss became nan in epoch 1, step 1"):
         fit(tmp_path, train=source(slice(28), scale=np.nan))
     assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_a_loss_that_explodes_stops_before_it_is_no_number(tmp_path):
+    with pytest.raises(ElmanError, match=r"the loss became \d\.\d+e\+\d+ in epoch 1, step \d: lower the learning rate"):
+        fit(tmp_path, dataclasses.replace(CONFIG, learning_rate=1e5))
+    _, fitted = fit(tmp_path / "negative", train=source(slice(28), scale=-3.0))
+    assert fitted.reason == "all 5 epochs done"
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_epoch(tmp_path):
