@@ -30,6 +30,9 @@ class Config(TrainingConfig):
     """What generation shall be steered by: density (notes a beat), chords (pitch classes of each beat)."""
     window: int = 128
     """Steps of a training window."""
+    carry: bool = False
+    """Read each piece window by window and carry the state over (truncated back-propagation); otherwise each window
+    begins from nothing."""
 
     cell: Literal["lstm", "gru", "layernorm_lstm"] = "lstm"
     """The recurrent cell."""

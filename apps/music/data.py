@@ -77,13 +77,13 @@ def load(config, codec: Codec | None = None) -> Data:
         if not known & {digest(e.sequence) for e in everything}:
             encoded = {"train": [], "validation": [], "test": everything}
     shifts = range(-config.transpose, config.transpose + 1)
-    train = _source(codec, encoded["train"], config.window, shifts)
+    train = _source(codec, encoded["train"], config, shifts)
     return Data(
         config,
         codec,
         encoded,
         train,
-        _source(codec, encoded["validation"], config.window, range(1)),
+        _source(codec, encoded["validation"], config, range(1)),
         train.count // len(shifts),
         tuple(skipped[:SHOWN] + [f"… and {len(skipped) - SHOWN} more skipped"] * (len(skipped) > SHOWN)),
         _describe(config, encoded, skipped),
@@ -211,13 +211,16 @@ def _pitches(codec: Codec, sequence: np.ndarray) -> tuple[int, int]:
     return (int(keys.min()), int(keys.max())) if len(keys) else (codec.low, codec.high)
 
 
-def _source(codec: Codec, pieces: list[Encoded], window: int, shifts: range) -> Source:
-    """Windows of every piece, each in every transposition: a row for each pair."""
-    places = [
-        (number, start)
-        for number, e in enumerate(pieces)
-        for start in sorted({min(s, max(len(e.sequence) - window, 0)) for s in range(0, len(e.sequence), window)})
-    ]
+def _source(codec: Codec, pieces: list[Encoded], config, shifts: range) -> Source:
+    """Windows of every piece, each in every transposition: a row for each pair. Those of a piece in one transposition
+    follow on each other where the state is carried; otherwise the last of them overlaps the one before."""
+    window, lengths = config.window, [len(e.sequence) for e in pieces]
+
+    def starts(length: int) -> list[int]:
+        found = range(0, length, window)
+        return list(found) if config.carry else sorted({min(s, max(length - window, 0)) for s in found})
+
+    places = [(number, start) for number, length in enumerate(lengths) for start in starts(length)]
     # the same few pieces come again and again: all their transpositions are small enough to keep
     kept: dict[tuple[int, int], Encoded] = {}
 
@@ -233,7 +236,16 @@ def _source(codec: Codec, pieces: list[Encoded], window: int, shifts: range) -> 
         weight = inputs.pop("weight")
         return inputs, inputs["sequence"][:, 1:], weight
 
-    return Source(len(places) * len(shifts), gather)
+    def sizes() -> np.ndarray:
+        return np.repeat([min(window, lengths[number] - start) for number, start in places], len(shifts))
+
+    def chains() -> list[np.ndarray]:
+        of = np.array([number for number, _ in places])
+        rows = [np.flatnonzero(of == number) * len(shifts) for number in np.unique(of)]
+        return [row + shift for row in rows for shift in range(len(shifts))]
+
+    alike = {"alike": False, "padded": lambda longest: window}
+    return Source(len(places) * len(shifts), gather, sizes, **alike, chains=chains if config.carry else None)
 
 
 def cut(codec: Codec, encoded: Encoded, start: int, window: int) -> dict[str, np.ndarray]:

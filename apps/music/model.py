@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from ..core.signature import Signature, Spec
+from ..core.streams import Carrying
 from .codec import KEYS, Codec, condition_width
 from .network import MusicNetwork
 
@@ -61,6 +62,12 @@ def rows(config, codec: Codec) -> dict[str, tuple[int, list[str]]]:
 
 def _shape(codec: Codec) -> tuple[int, ...]:
     return {"frames": (KEYS,), "voices": (codec.voices,), "performance": ()}[codec.kind]
+
+
+def carried(model: keras.Model, config, codec: Codec) -> Carrying:
+    """What is trained in the model's place where `config.carry`: each window begins where the one before ended."""
+    network = model.get_layer("network")
+    return Carrying(model, network.window, network.beginning(config.batch_size))
 
 
 @keras.saving.register_keras_serializable(package="elman")

@@ -121,13 +121,18 @@ class KeyContext(keras.layers.Layer):
         rates = ops.convert_to_tensor(self.rates, dtype=memory.dtype)
         return rates * memory + (1.0 - rates) * ops.expand_dims(frame, -1)
 
-    def remember_all(self, frames):
-        """The memories (batch, time, 88, rates) after each of the frames (batch, time, 88), from nothing."""
+    def remember_all(self, frames, memory=None):
+        """The memories (batch, time, 88, rates) after each of the frames (batch, time, 88), from the memory before them
+        (batch, 88, rates), or from nothing."""
         time = ops.arange(ops.shape(frames)[1], dtype="float32")
         ago = ops.expand_dims(time, 1) - ops.expand_dims(time, 0)
         past = ops.cast(ago >= 0, "float32")
         weights = [past * ops.exp(float(np.log(r)) * ops.maximum(ago, 0.0)) * (1.0 - r) for r in self.rates]
-        return ops.stack([ops.matmul(w, frames) for w in weights], axis=-1)
+        memories = ops.stack([ops.matmul(w, frames) for w in weights], axis=-1)
+        if memory is None:
+            return memories
+        left = ops.convert_to_tensor(self.rates, dtype="float32") ** (time[:, None, None] + 1.0)
+        return memories + left * ops.expand_dims(memory, 1)
 
     def gather(self, frame, memory, attended=None):
         """f_t of a frame (..., 88), the memory after it and what was attended to, (..., heads · 88) or None."""
@@ -195,7 +200,7 @@ class MusicNetwork(keras.layers.Layer):
         self.kind, self.symbols, self.voices, self.bar, self.conditions = kind, symbols, voices, bar, conditions
         drops = {"dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
         self.cell = StackedCells([CELLS[cell](units, **drops) for _ in range(layers)])
-        self.over_time = Recurrent(self.cell, return_sequences=True)
+        self.over_time = Recurrent(self.cell, return_sequences=True, return_state=True)
         self.dropout = keras.layers.Dropout(dropout)
         self.context = KeyContext(context) if context and kind == "frames" else None
         self.past = PastAttention(attention, attention_heads) if attention else None
@@ -257,22 +262,44 @@ class MusicNetwork(keras.layers.Layer):
         return ops.concatenate(parts, axis=-1)
 
     def call(self, inputs, training=False):
-        sequence = inputs["sequence"]
+        return self.window(inputs, None, training)[0]
+
+    def beginning(self, batch: int) -> dict:
+        """The states at the start of so many pieces."""
+        cells = {"cells": self.cell.get_initial_state(batch)}
+        if self.context is None:
+            return cells
+        return {**cells, "memory": ops.zeros((batch, self.symbols, len(self.context.rates)))}
+
+    def window(self, inputs, states=None, training=False):
+        """The logits of a window, and the states after it, from those after the window before (None: a beginning).
+
+        Attention sees its own window alone.
+        """
+        sequence, before = inputs["sequence"], states or {"cells": None}
         heard = self.heard(sequence[:, :-1])
         x = self.features(heard, inputs.get("place"), inputs.get("condition"))
-        hidden, attended = self.over_time(x, training=training), None
+        hidden, *cells = self.over_time(x, initial_state=before["cells"], training=training)
+        attended, more, after = None, 0.0, {"cells": cells}
         if self.past:
             attended = self.past(hidden, heard)
             hidden = ops.concatenate([hidden, attended], axis=-1)
         hidden = self.dropout(hidden, training=training)
-        more = self.lately(heard, self.context.remember_all(heard), hidden, attended) if self.context else 0.0
+        if self.context:
+            memories = self.context.remember_all(heard, before.get("memory"))
+            more = self.lately(heard, memories, hidden, attended)
+            after["memory"] = memories[:, -1]
+        return self.scored(hidden, more, sequence[:, 1:]), after
+
+    def scored(self, hidden, more, steps):
+        """Logits of the steps, each key or voice given those before it where the head is joint."""
         if self.kind == "frames" and self.joint:
             visible, inner = self.head.biases(hidden)
             kernels = self.head.kernel, self.head.output_kernel
-            truth = self.one_hot(sequence[:, 1:])
+            truth = self.one_hot(steps)
             logits = nade_logits(truth, visible + more, inner, *kernels, segments=CHORD)
             return logits + self.counted(ops.cumsum(truth, axis=-1) - truth) if self.counts else logits
-        return self.head(hidden, self.one_hot(sequence[:, 1:])) if self.takes_targets() else self.head(hidden) + more
+        return self.head(hidden, self.one_hot(steps)) if self.takes_targets() else self.head(hidden) + more
 
     def counted(self, below):
         """The term of every key (..., 88) given how many keys sound below it."""

@@ -52,6 +52,17 @@ def test_windows_cover_every_step_in_every_transposition(tmp_path):
     np.testing.assert_array_equal(first[8], second[0])
 
 
+def test_carried_windows_follow_on_each_other(tmp_path):
+    loaded = data.load(dataclasses.replace(folder(tmp_path), carry=True))
+    assert loaded.train.count == 16 * 2 * 5
+    chains = loaded.train.chains()
+    assert sorted(np.concatenate(chains)) == list(range(160))
+    for chain in chains:
+        inputs, _, weights = loaded.train.gather(chain)
+        assert weights.sum(axis=1).tolist() == [24, 8] == loaded.train.sizes()[chain].tolist()
+        np.testing.assert_array_equal(inputs["sequence"][1, 0], inputs["sequence"][0, -1])
+
+
 def test_too_few_pieces_are_refused(tmp_path):
     with pytest.raises(DataError, match="no piece for"):
         data.load(folder(tmp_path, 2))

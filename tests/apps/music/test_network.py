@@ -142,3 +142,16 @@ def test_a_saved_model_gives_the_same(tmp_path):
     network.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras", compile=False)
     np.testing.assert_array_equal(np.asarray(network(row)), np.asarray(again(row)))
+
+
+@pytest.mark.parametrize("case", ["independent", "nade", "gru stack", "density", "voices"])
+def test_windows_that_carry_their_states_give_what_the_whole_gives(case):
+    _, codec, network, _ = made(case)
+    layer, rng = network.get_layer("network"), np.random.default_rng(2)
+    row, _ = inputs(codec, drawn(codec, rng), rng)
+    whole, states, parts = np.array(network(row)), layer.beginning(1), []
+    for start, stop in ((0, 4), (4, 5), (5, STEPS)):
+        part = {k: v[:, start : stop + (k == "sequence")] for k, v in row.items()}
+        logits, states = layer.window(part, states)
+        parts.append(np.array(logits))
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5)
