@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from elman.apps.forecasting import APP, predict, stream
+from elman.apps.forecasting import APP
 from tests.conftest import TINY
 
 DAYS = [str(np.datetime64("2020-01-01") + i) for i in range(400)]
@@ -111,17 +111,6 @@ def test_engines_predict_alike(elman, tmp_path, request, run):
         np.testing.assert_allclose(answers[name], answers["keras"], rtol=2e-5)
     for name in names[4:]:
         np.testing.assert_allclose(answers[name], answers["keras"], rtol=0.02)
-
-
-def test_a_bundle_follows_a_stream(deepar_run):
-    model = APP.open(deepar_run / "bundle")
-    table = predict.read(model.config, model.codec, model.example())
-    now = stream.begin(model, table)
-    before = stream.forecast(model, now).point[0, 0]
-    later, expected = stream.observe(model, now, [400.0])
-    assert expected["scale"][0] > 0
-    assert stream.forecast(model, now).point[0, 0] == before
-    assert stream.forecast(model, later).point[0, 0] != before
 
 
 def test_json_and_pictures(elman, co2_run, tmp_path):

@@ -1,0 +1,140 @@
+"""What stands around a training step: `python -m tests.benchmarks.training [--multi30k FOLDER] [--apps …]`.
+
+Padding: the share of the steps of an epoch that are padding, over the English sentences of Multi30k (`train.en`), in
+batches of like length and in random ones. Checkpoints: seconds of one, as a share of the time between two at the
+default `--checkpoint-seconds`. Pipeline: training steps a second on batches that the application's data make while it
+trains, as a share of those on the same rows made before: arrays, or a list of batches where their shapes differ. The
+two take turns, each turn with another epoch's order, and the medians are compared. What an application makes once
+(rendered scenes, written lines, encoded pieces) is made.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+PRESETS = {
+    "forecasting": {},
+    "music": {},
+    "handwriting": {"lines": 1500},
+    "captioning": {"scenes": 400, "held_out_scenes": 50},
+}
+
+
+def padding(folder: Path, batch_size: int, epochs=3):
+    """Shares of padding in batches of like length and in random ones, the mean of some epochs."""
+    from elman.apps.core.batching import Batches
+    from elman.apps.core.source import Source
+
+    sizes = np.array([len(line.split()) for line in (folder / "train.en").read_text(encoding="utf-8").splitlines()])
+    batches = Batches(Source(len(sizes), lambda rows: (rows,), lambda: sizes), batch_size, seed=0)
+    found = []
+    for epoch in range(epochs):
+        batches.start_epoch(epoch)
+        found.append(batches.padding())
+    return len(sizes), sizes.mean(), {k: statistics.mean(f[k] for f in found) for k in ("share", "plain")}
+
+
+def prepared(name: str):
+    """Configuration, compiled model and batches of an application's default preset."""
+    from elman.apps.cli import APPS
+    from elman.apps.core import training
+    from elman.apps.core.batching import Batches
+
+    app = APPS[name]
+    config = dataclasses.replace(app.preset(app.default), **PRESETS[name])
+    data = app.stage("data").load(config)
+    model = app.stage("model").build(config, data.codec)
+    loss = app.stage("model").loss(model, config, data.codec)
+    batches = Batches(data.train, config.batch_size, config.seed)
+    model.compile(training.optimizer(config, training.schedule(config, len(batches))), loss, jit_compile=False)
+    return config, model, batches
+
+
+def checkpoints(model, every: float):
+    """Seconds of a checkpoint, and as a share of the time between two."""
+    from elman.apps.core import checkpoint
+
+    model.optimizer.build(model.trainable_variables)
+    with tempfile.TemporaryDirectory() as folder:
+        taken = []
+        for _ in range(7):
+            began = time.perf_counter()
+            checkpoint.save(Path(folder) / "last.npz", model, checkpoint.Position([]))
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken), statistics.median(taken) / every
+
+
+def pipeline(model, batches, seconds: float, turns: int):
+    """Seconds of a step with the pipeline and from memory."""
+    import keras
+
+    class Some(keras.utils.PyDataset):
+        """The first batches, those that vary most among them, made now or before."""
+
+        def __init__(self, made=None):
+            super().__init__()
+            self.made = made
+
+        def __len__(self):
+            return count
+
+        def __getitem__(self, step):
+            return self.made[step] if self.made else batches[step]
+
+    def timed(rows, **options):
+        began = time.perf_counter()
+        model.fit(rows, verbose=0, shuffle=False, **options)
+        return (time.perf_counter() - began) / count
+
+    def from_memory(made):
+        try:
+            inputs, targets, *weights = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *made)
+        except ValueError:  # of different shapes
+            return timed(Some(made))
+        return timed(inputs, y=targets, sample_weight=weights[0] if weights else None, batch_size=batches.batch_size)
+
+    count = min(4, len(batches))
+    timed(Some())  # compiles
+    count = max(4, min(len(batches) - 1, round(seconds / timed(Some()))))
+    taken = {"pipeline": [], "memory": []}
+    for turn in range(-1, turns):  # the first warms up
+        batches.start_epoch(turn + 1)
+        made = [batches[step] for step in range(count)]
+        for name in ("pipeline", "memory") if turn % 2 else ("memory", "pipeline"):
+            taken[name].append(timed(Some()) if name == "pipeline" else from_memory(made))
+    return statistics.median(taken["pipeline"][1:]), statistics.median(taken["memory"][1:]), count
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--multi30k", type=Path, help="a folder with train.en")
+    parser.add_argument("--apps", nargs="*", default=list(PRESETS), choices=list(PRESETS))
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
+    parser.add_argument("--turns", type=int, default=5)
+    options = parser.parse_args()
+    if options.multi30k:
+        for batch_size in (32, 64, 128):
+            count, mean, found = padding(options.multi30k, batch_size)
+            print(
+                f"Multi30k, {count:,} sentences of {mean:.1f} words, batches of {batch_size}: padding "
+                f"{found['share']:.1%}, in random batches {found['plain']:.1%}"
+            )
+    for name in options.apps:
+        config, model, batches = prepared(name)
+        save, share = checkpoints(model, config.checkpoint_seconds)
+        piped, fed, count = pipeline(model, batches, options.seconds, options.turns)
+        print(
+            f"{name}: {model.count_params():,} weights, a checkpoint takes {1e3 * save:.0f} ms, {share:.2%} of the "
+            f"{config.checkpoint_seconds:.0f} s between two; a step {1e3 * piped:.1f} ms with its pipeline, "
+            f"{1e3 * fed:.1f} ms from memory: {fed / piped:.1%} of the throughput ({count} steps a turn)",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
