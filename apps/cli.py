@@ -260,24 +260,30 @@ def _export(app: App, arguments: dict) -> None:
 
 
 def _benchmark_options(app: App, argv: list[str]) -> Callable:
+    every_core = tuple(dict.fromkeys((1, os.cpu_count() or 1)))
+
     def options(
         path: Annotated[tyro.conf.Positional[Path], _Help(metavar="RUN|BUNDLE", help="A run adds Keras to the table.")],
         engine: Annotated[tuple[EngineName, ...], _Help(help="Engines to measure (default: all).")] = (),
-        threads: Annotated[tuple[int, ...], _Help(help="Numbers of threads to measure.")] = (1,),
+        threads: Annotated[tuple[int, ...], _Help(help="Numbers of threads to measure.")] = every_core,
         seconds: Annotated[float, _Help(help="Seconds spent on each row of the table.")] = 1.0,
+        memory: Annotated[bool, _Help(help="Measure peak memory too: a process for each row.")] = True,
         quiet: Annotated[bool, _QUIET] = False,
     ):
-        return {"path": path, "engines": engine, "threads": threads, "seconds": seconds}
+        return {"path": path, "engines": engine, "threads": threads, "seconds": seconds, "memory": memory}
 
     return options
 
 
 def _benchmark(app: App, arguments: dict) -> None:
     from .core import benchmark
-    from .core.report import latency_table
+    from .core.report import latency_text
 
-    rows = benchmark.measure(app, **arguments)
-    print(latency_table(rows), f"\npeak memory of this process: {benchmark.peak_megabytes():.0f} MB")
+    print(latency_text(benchmark.measure(app, **arguments)))
+    print(
+        "\nmedian, p95: of one call with one row. limit: the weights, read once, over the\nbandwidth of the memory; "
+        "from the cache it can be faster. peak: memory of a\nprocess that makes this call alone, Python included."
+    )
 
 
 def _tune_options(app: App, argv: list[str]) -> Callable:

@@ -6,7 +6,7 @@ from keras import ops, tree
 from . import kernels
 from .cells import Cell, StackedCells
 from .cells.base import check_units
-from .kernels.native import native_mode, native_scan
+from .kernels.native import native_layers, native_scan
 from .nudges import active_nudges, nudged
 
 _PARALLEL_FROM = 32  # steps, from which a cell's parallel form is the faster
@@ -138,9 +138,9 @@ class Recurrent(keras.layers.Layer):
     def _run(self, sequences, last, states, mask, masks, training):
         """Time-major sequences to (outputs or None, last output, states); `last` is the output before them."""
         nudges = active_nudges()
-        mode = native_mode(self.cell) if mask is None else ""
-        if mode:
-            return native_scan(mode, self.cell, sequences, states)
+        native = native_layers(self.cell) if mask is None else []
+        if native:
+            return native_scan(native, sequences, states)
         collect, zero_output = self.return_sequences, self.zero_output_for_mask
         if nudges is None and self._compiles(training):
             return kernels.compiled_scan(self.cell, sequences, last, states, mask, masks, zero_output, collect)

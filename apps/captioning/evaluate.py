@@ -171,7 +171,7 @@ def score(engine, config, data: Data) -> tuple[str, float]:
 
 
 def samples(engine, config, data: Data) -> dict[str, list[dict]]:
-    """Real inputs of both signatures, in several batch sizes; those of `step` come from real searches."""
+    """Training inputs of both signatures, in several batch sizes; those of `step` come from real searches."""
     recorded: dict[str, list[dict]] = {name: [] for name in engine.signatures}
 
     def recording(signature, **arrays):
@@ -179,7 +179,7 @@ def samples(engine, config, data: Data) -> dict[str, list[dict]]:
         return engine(signature, **arrays)
 
     recording.signatures = engine.signatures
-    album = data.parts["test"] or data.parts["train"]
+    album = data.parts["train"]
     search = search_of(config, data.codec)
     for start in range(0, min(12, len(album)), 2):
         describe.describe(recording, data.codec, album.pixels(range(start, min(start + 2, len(album)))), search)

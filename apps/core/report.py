@@ -40,14 +40,12 @@ def write_report(app, run, *, parity: dict | None = None, latency: list[dict] | 
     ]
     parts += [f"![{p.stem}](plots/{p.name})" for p in sorted((run.path / "plots").glob("*.png"))]
     if parity:
-        parts.append(f"## Exports\n{_parity_table(parity)}\n\nRecommended for a device: **{_recommended(parity)}**.")
+        found = parity["quantisation"]
+        parts.append(f"## Exports\n{_parity_table(parity)}\n\nRecommended for a device: **{found['recommended']}**.")
+        parts.append("\n".join(f"- {note}" for note in found.get("notes", [])))
     if latency:
         parts.append("## Latency, one thread, one row\n" + latency_table(latency))
     write_text(run.path / "report.md", "\n\n".join(p for p in parts if p) + "\n")
-
-
-def _recommended(parity: dict) -> str:
-    return parity["quantisation"]["recommended"]
 
 
 def _parity_table(parity: dict) -> str:
@@ -62,13 +60,38 @@ def _parity_table(parity: dict) -> str:
     return table(["container", "max difference", "size", quantisation["metric"], "change"], rows)
 
 
+_LATENCY = (
+    ("engine", lambda r: r["engine"]),
+    ("threads", lambda r: r.get("threads") or ""),
+    ("median ms", lambda r: f"{r['median_ms']:.3f}"),
+    ("p95 ms", lambda r: f"{r['p95_ms']:.3f}"),
+    ("limit ms", lambda r: f"{r['limit_ms']:.3f}" if "limit_ms" in r else ""),
+    ("file kB", lambda r: f"{r['bytes'] / 1e3:,.0f}" if "bytes" in r else ""),
+    ("peak MB", lambda r: f"{r['peak_mb']:.0f}" if "peak_mb" in r else ""),
+)
+
+
 def latency_table(rows: list[dict]) -> str:
-    """Rows of `benchmark.measure` as Markdown."""
-    cells = [
-        [r["signature"], r["engine"], f"{r['median_ms']:.3f}", f"{r['p95_ms']:.3f}", f"{r['bytes'] / 1e3:,.0f}"]
-        for r in rows
-    ]
-    return table(["signature", "engine", "median ms", "p95 ms", "kB"], cells)
+    """Rows of `benchmark.measure` as Markdown; columns that nothing was measured for are left out."""
+    columns = [("signature", lambda r: r["signature"]), *_LATENCY]
+    cells = [[str(cell(r)) for _, cell in columns] for r in rows]
+    shown = [i for i in range(len(columns)) if any(row[i] for row in cells)]
+    return table([columns[i][0] for i in shown], [[row[i] for i in shown] for row in cells])
+
+
+def latency_text(rows: list[dict]) -> str:
+    """Rows of `benchmark.measure` for a terminal of 80 columns, a block for each signature."""
+    blocks = []
+    for signature in dict.fromkeys(r["signature"] for r in rows):
+        cells = [[name for name, _ in _LATENCY]]
+        cells += [[str(cell(r)) for _, cell in _LATENCY] for r in rows if r["signature"] == signature]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+            for row in cells
+        ]
+        blocks.append("\n".join([f"{signature}:", *(f" {line}".rstrip() for line in lines)]))
+    return "\n\n".join(blocks)
 
 
 def plot_history(history: list[dict], directory: Path) -> None:

@@ -28,6 +28,10 @@ class Signature:
         states: output name -> the input that it feeds at the next step.
         function: `function(dict of tensors) -> dict of tensors`; None on a device, where an engine runs it.
         fixed_batch: LiteRT runs it a row at a time (a loop over time converts only so); other containers are free.
+        steps: the signature that gives the same when it is called along time, from states of zero: inputs in the same
+            order, each with time after the batch. LiteRT can then run it without a loop in the file.
+        collects: with `steps`, whether the outputs are those of every step (time after the batch), or of the last one.
+        by_steps: whether LiteRT runs it by steps, which the export measures.
     """
 
     name: str
@@ -36,6 +40,9 @@ class Signature:
     states: Mapping[str, str] = field(default_factory=dict)
     function: Callable[[dict], dict] | None = None
     fixed_batch: bool = False
+    steps: str = ""
+    collects: bool = False
+    by_steps: bool = False
 
     def __post_init__(self):
         both = {spec.name for spec in self.inputs} & set(self.outputs)
@@ -49,12 +56,24 @@ class Signature:
             "outputs": dict(self.outputs),
             "states": dict(self.states),
             "litert_batch": 1 if self.fixed_batch else None,
+            "steps": self.steps,
+            "collects": self.collects,
+            "litert_by_steps": self.by_steps,
         }
 
     @classmethod
     def from_json(cls, name: str, value: dict) -> "Signature":
         inputs = tuple(Spec(i["name"], tuple(i["shape"]), i["dtype"]) for i in value["inputs"])
-        return cls(name, inputs, value["outputs"], value["states"], fixed_batch=value["litert_batch"] == 1)
+        return cls(
+            name,
+            inputs,
+            value["outputs"],
+            value["states"],
+            fixed_batch=value["litert_batch"] == 1,
+            steps=value.get("steps", ""),
+            collects=value.get("collects", False),
+            by_steps=value.get("litert_by_steps", False),
+        )
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The arrays in the order of the inputs; a wrong name, shape or dtype is refused."""

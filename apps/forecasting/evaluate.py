@@ -100,8 +100,8 @@ def score(engine, config, data: Data) -> tuple[str, float]:
 
 
 def samples(engine, config, data: Data) -> dict[str, list[dict]]:
-    """Real inputs of every signature, in several batch sizes; states come from running along real windows."""
-    series, origins = data.windows["test" if data.sizes["test"] else "train"]
+    """Training inputs of every signature, in several batch sizes; states come from running along real windows."""
+    series, origins = data.windows["train"]
     recorded: dict[str, list[dict]] = {name: [] for name in engine.signatures}
 
     def recording(signature, **arrays):

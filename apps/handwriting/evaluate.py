@@ -185,8 +185,8 @@ def _some(data: Data, split: str, count: int) -> list[Line]:
 
 
 def samples(engine, config, data: Data) -> dict[str, list[dict]]:
-    """Real inputs of every signature; states come from running along real lines."""
-    lines = [np.asarray(line.frames, np.float32) for line in _some(data, "test", 8)]
+    """Training inputs of every signature; states come from running along real lines."""
+    lines = [np.asarray(line.frames, np.float32) for line in _some(data, "train", 8)]
     short = min(len(frames) for frames in lines)
     whole = "classify" if data.codec.kind == "symbol" else "recognise"
     if "encode" in engine.signatures:

@@ -96,8 +96,9 @@ def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
         told = {"probabilities": f"(batch, {len(codec.alphabet)}) of the codec's alphabet"}
         return [Signature("classify", (frames,), told, {}, reader.classify, fixed_batch=True)]
     told = {"log_probs": f"(batch, frames, {classes}); class 0 is the blank"}
-    found = [Signature("recognise", (frames,), told, {}, reader.recognise, fixed_batch=True)]
-    if config.model == "streaming":
+    streams = {"steps": "step", "collects": True} if config.model == "streaming" else {}
+    found = [Signature("recognise", (frames,), told, {}, reader.recognise, fixed_batch=True, **streams)]
+    if streams:
         states = [Spec(n, (None, s)) for n, s in zip(reader.state_names(), reader.stack.state_sizes(), strict=True)]
         outputs = {"log_probs": f"(batch, {classes})", **{f"next_{s.name}": f"(batch, {s.shape[1]})" for s in states}}
         feeds = {f"next_{s.name}": s.name for s in states}

@@ -160,7 +160,7 @@ def score(engine, config, data: Data) -> tuple[str, float]:
 
 
 def samples(engine, config, data: Data) -> dict[str, list[dict]]:
-    """Real inputs of every signature, in several batch sizes; states come from running along real pieces."""
+    """Training inputs of every signature, in several batch sizes; states come from running along real pieces."""
     recorded: dict[str, list[dict]] = {name: [] for name in engine.signatures}
 
     def recording(signature, **arrays):
@@ -168,13 +168,17 @@ def samples(engine, config, data: Data) -> dict[str, list[dict]]:
         return engine(signature, **arrays)
 
     recording.signatures = engine.signatures
-    part = data.parts["test"] or data.parts["train"]
+    part = data.parts["train"]
     for pieces in (_heads(part, 1, 40), _heads(part, 8, 40)):
         generate.step_scores(recording, data.codec, pieces)
-    for e in _heads(part, 4, 24):
-        before = np.concatenate([data.codec.blank[None], e.sequence[:-1]])
-        inputs = generate.told(data.codec, before, e.place, e.condition)
-        recorded["prime"].append({k: v[None] for k, v in inputs.items()})  # int8 calibration wants one length
+    for count, longest in ((4, 24), (2, 7), (3, 40)):
+        rows = []
+        pieces = _heads(part, count, longest)
+        steps = min(len(e.sequence) for e in pieces)
+        for e in _heads(pieces, count, steps):
+            before = np.concatenate([data.codec.blank[None], e.sequence[:-1]])
+            rows.append(generate.told(data.codec, before, e.place, e.condition))
+        recorded["prime"].append({name: np.stack([row[name] for row in rows]) for name in rows[0]})
     return {name: calls[:: max(1, len(calls) // 60)] for name, calls in recorded.items()}
 
 

@@ -111,7 +111,7 @@ def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
     primer = [Spec(s.name, (None, None, *s.shape[1:]), s.dtype) for s in (previous, *told)]
     found = [
         Signature("step", (previous, *told, *states), outputs, feeds, network.step),
-        Signature("prime", tuple(primer), outputs, {}, network.prime, fixed_batch=True),
+        Signature("prime", tuple(primer), outputs, {}, network.prime, fixed_batch=True, steps="step"),
     ]
     if "logits" not in drawn_from:
         found.append(_conditional(network, codec))

@@ -9,6 +9,7 @@ from keras import ops
 from ..cells.elman import ElmanCell
 from ..cells.gru import GRUCell
 from ..cells.lstm import LSTMCell
+from ..cells.stack import StackedCells
 
 _WANTED = contextvars.ContextVar("native_recurrence", default=False)
 
@@ -27,10 +28,14 @@ def native_recurrence():
         _WANTED.reset(token)
 
 
-def native_mode(cell):
-    """The operator's mode for a cell, or "" where the cell is not the standard one or a loop is wanted."""
-    if not _WANTED.get():
-        return ""
+def native_layers(cell):
+    """The cells, from the lowest up, that can each be one operator; [] where one cannot, or where a loop is wanted."""
+    cells = cell.cells if type(cell) is StackedCells else [cell]
+    return cells if _WANTED.get() and all(_mode(c) for c in cells) else []
+
+
+def _mode(cell):
+    """The operator's mode for a cell, or "" where the cell is not the standard one."""
     name = keras.activations.serialize(cell.activation) if hasattr(cell, "activation") else None
     if type(cell) is ElmanCell and name in ("tanh", "relu"):
         return f"rnn_{name}"
@@ -42,8 +47,24 @@ def native_mode(cell):
     return "gru" if type(cell) is GRUCell else ""
 
 
-def native_scan(mode, cell, sequences, states):
-    """The placeholder over a sequence (time, batch, features); returns (outputs, last output, states).
+def native_scan(cells, sequences, states):
+    """A placeholder for each of some layers over a sequence (time, batch, features).
+
+    Args:
+        states: of each layer; of a single layer by themselves too.
+
+    Returns: (outputs, last output, states).
+    """
+    stacked = isinstance(states[0], list | tuple)
+    final = []
+    for cell, before in zip(cells, states if stacked else [states], strict=True):
+        sequences, last, after = _scan(_mode(cell), cell, sequences, before)
+        final.append(after)
+    return sequences, last, final if stacked else final[0]
+
+
+def _scan(mode, cell, sequences, states):
+    """One placeholder: (outputs, last output, states).
 
     Its parameters are flat and in ONNX's order of gates: W and U with the gates first, the bias of W, the bias of U.
     """

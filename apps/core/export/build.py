@@ -2,13 +2,16 @@
 
 import functools
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from .. import benchmark
 from ..app import App
 from ..config import to_json
-from ..engines import Engine, open_bundle_engine
+from ..engines import ENGINES, Engine, open_bundle_engine
 from ..files import replacing_directory, write_json
 from ..opened import Opened
 from ..progress import bar
@@ -20,7 +23,14 @@ from .card import model_card, readme
 # A quantised model that loses more than this share of the application's metric is not recommended.
 AGREED_LOSS = 0.02
 EXACT = ("saved_model", "litert", "onnx")
-QUANTIZED = ("litert-float16", "litert-dynamic", "litert-int8", "onnx-int8")
+NUMBERS = {
+    "litert": "float32",
+    "onnx": "float32",
+    "litert-float16": "float16 weights",
+    "litert-dynamic": "int8 weights",
+    "litert-int8": "int8 weights and activations",
+    "onnx-int8": "int8 weights",
+}
 
 
 def build(app: App, opened: Opened, model, data, path: Path, *, quiet: bool = False) -> dict:
@@ -29,66 +39,120 @@ def build(app: App, opened: Opened, model, data, path: Path, *, quiet: bool = Fa
     Args:
         opened: the run on the Keras engine, the reference.
         model: the Keras model whose weights are exported.
-        data: the application's data; parity and quantisation use real rows of it.
+        data: the application's data; parity and quantisation use real rows of its training part.
     """
-    evaluate = app.stage("evaluate")
-    signatures = list(opened.engine.signatures.values())
-    samples = evaluate.samples(opened.engine, opened.config, data)
-    with replacing_directory(path) as directory, bar("export", 10, quiet=quiet) as update:
-        update(description="export: SavedModel", advance=0)
-        saved_model.write(model, signatures, directory / "saved_model")
-        with tempfile.TemporaryDirectory() as scratch:
-            fixed = Path(scratch) / "litert"
-            saved_model.write(model, signatures, fixed, for_litert=True)
-            rows = litert.calibration(samples, signatures)
-            for variant, name in litert.VARIANTS.items():
-                update(description=f"export: {variant}")
-                litert.write(fixed, signatures, directory / name, variant, rows)
-        for signature in signatures:
-            update(description=f"export: onnx {signature.name}")
-            onnx.write(signature, directory / f"{signature.name}.onnx")
-            onnx.quantize(directory / f"{signature.name}.onnx", directory / f"{signature.name}_int8.onnx")
+    evaluate, keras = app.stage("evaluate"), opened.engine
+    signatures = list(keras.signatures.values())
+    samples = evaluate.samples(keras, opened.config, data)
+    with replacing_directory(path) as directory, bar("export", 12, quiet=quiet) as update:
+        weights = _write_containers(model, signatures, samples, directory, update)
         update(description="export: parity")
-        named = opened.engine.signatures
-        engines = {name: open_bundle_engine(directory, named, name) for name in (*EXACT, *QUANTIZED)}
-        record = {name: parity.compare(opened.engine, engine, samples) for name, engine in engines.items()}
+        engines = {
+            name: open_bundle_engine(directory, keras.signatures, name)
+            for name in (*EXACT, *NUMBERS)
+            if (directory / ENGINES[name][1].format(signatures[0].name)).exists()
+        }
+        record = {name: parity.compare(keras, engine, samples) for name, engine in engines.items()}
+        signatures = _routes(directory, keras, samples, record)
         for name in EXACT:
             parity.require_equal(name, record[name])
-        score = functools.partial(evaluate.score, config=opened.config, data=data)
         update(description="export: metric after quantisation")
+        named = {s.name: s for s in signatures}
+        engines = {name: open_bundle_engine(directory, named, name) for name in engines}
+        score = functools.partial(evaluate.score, config=opened.config, data=data)
         report = {"tolerance": parity.TOLERANCE, "containers": record}
-        report["quantisation"] = _quantisation(score, opened.engine, engines, directory, signatures)
+        report["quantisation"] = quantisation(score, keras, engines, directory)
         write_json(directory / "parity.json", report)
-        _write_samples(directory / "samples.npz", opened.engine, samples)
+        _write_samples(directory / "samples.npz", keras, samples)
         app.stage("predict").example(opened.config, data, directory / app.example_name)
-        metrics = _read_metrics(opened.path)
-        (directory / "MODEL_CARD.md").write_text(model_card(app, opened, metrics, report), encoding="utf-8")
-        (directory / "README.md").write_text(readme(app, signatures), encoding="utf-8")
+        latency = [row for engine in engines.values() for row in benchmark.latency(engine, samples, 0.1)]
+        card = model_card(app, opened, _read_metrics(opened.path), report, latency)
+        (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+        (directory / "README.md").write_text(readme(app, signatures, report), encoding="utf-8")
         codec = opened.codec.to_json()
-        write_manifest(directory, app.name, to_json(opened.config), codec, signatures, data.license)
+        write_manifest(
+            directory, app.name, to_json(opened.config), codec, signatures, data.license, onnx.OPSET, weights
+        )
     return report
 
 
-def _quantisation(score, reference: Engine, engines, directory: Path, signatures: list[Signature]) -> dict:
-    """Size and the application's own metric of each variant, and the smallest that keeps the metric."""
+def _write_containers(model, signatures, samples, directory: Path, update) -> dict:
+    """Writes every container; returns engine -> signature -> bytes of weights."""
+    weights = {}
+    update(description="export: SavedModel", advance=0)
+    saved_model.write(model, signatures, directory / "saved_model")
+    with tempfile.TemporaryDirectory() as scratch:
+        fixed = Path(scratch) / "litert"
+        saved_model.write(model, signatures, fixed, for_litert=True)
+        for variant, name in litert.VARIANTS.items():
+            update(description=f"export: {variant}")
+            covered = litert.in_full_int8(signatures) if variant == "litert-int8" else signatures
+            if covered:
+                litert.write(fixed, covered, directory / name, variant, litert.calibration(samples, covered))
+                weights[variant] = litert.weight_bytes((directory / name).read_bytes())
+    weights["onnx"], weights["onnx-int8"] = {}, {}
+    for s in signatures:
+        update(description=f"export: onnx {s.name}")
+        weights["onnx"][s.name] = onnx.write(s, directory / f"{s.name}.onnx")
+        weights["onnx-int8"][s.name] = onnx.write_int8(
+            s, directory / f"{s.name}.onnx", directory / f"{s.name}_int8.onnx"
+        )
+    return weights
+
+
+def _routes(directory: Path, keras: Engine, samples: dict, record: dict) -> list[Signature]:
+    """The signatures, each by the route that is the faster on LiteRT; what goes by steps is compared with Keras too."""
+    by_steps = {name: replace(s, by_steps=True) for name, s in keras.signatures.items() if s.steps}
+    if not by_steps:
+        return list(keras.signatures.values())
+    some = {name: samples[name] for name in by_steps}
+    engines = {
+        flag: open_bundle_engine(directory, keras.signatures | (by_steps if flag else {}), "litert")
+        for flag in (False, True)
+    }
+    for name, found in parity.compare(keras, engines[True], some).items():
+        record["litert"][f"{name} by steps"] = found
+    times = {flag: benchmark.latency(engine, some, 0.2) for flag, engine in engines.items()}
+    faster = {
+        loop["signature"]
+        for loop, steps in zip(times[False], times[True], strict=True)
+        if steps["median_ms"] < loop["median_ms"]
+    }
+    return [by_steps[s.name] if s.name in faster else s for s in keras.signatures.values()]
+
+
+def quantisation(score, reference: Engine, engines: Mapping[str, Engine], directory: Path) -> dict:
+    """Size and the application's own metric of each variant, and the smallest LiteRT file that keeps the metric."""
     metric, before = score(reference)
     rows = {}
     for name, engine in engines.items():
-        if name in ("saved_model",):
+        if name not in NUMBERS:
             continue
         after = score(engine)[1]
-        rows[name] = {"metric": after, "change": (after - before) / abs(before) if before else 0.0}
-        rows[name]["bytes"] = _size(name, directory, signatures)
+        rows[name] = {"numbers": NUMBERS[name], "metric": after}
+        rows[name]["change"] = (after - before) / abs(before) if before else after - before
+        rows[name]["bytes"] = _size(name, directory, list(engine.signatures))
     kept = [n for n in rows if n.startswith("litert") and rows[n]["change"] <= AGREED_LOSS]
     best = min(kept, key=lambda n: rows[n]["bytes"], default="litert")
-    return {"metric": metric, "keras": before, "agreed_loss": AGREED_LOSS, "recommended": best, "engines": rows}
+    loops = [s.name for s in reference.signatures.values() if s.fixed_batch and not s.steps]
+    notes = [
+        f"{name} loses {100 * row['change']:.2f} %, more than the agreed {100 * AGREED_LOSS:.0f} %: not recommended"
+        for name, row in rows.items()
+        if row["change"] > AGREED_LOSS
+    ]
+    if loops:
+        notes.append(
+            f"no full int8 (model_int8.tflite): `{'`, `'.join(loops)}` keeps a loop over time, whose ranges "
+            "TensorFlow's calibrator cannot measure; the next safer one is int8 weights (model_dynamic.tflite)"
+        )
+    return {
+        "metric": metric, "keras": before, "agreed_loss": AGREED_LOSS, "recommended": best, "engines": rows,
+        "notes": notes,
+    }  # fmt: skip
 
 
-def _size(engine: str, directory: Path, signatures: list[Signature]) -> int:
-    if engine.startswith("litert"):
-        return (directory / litert.VARIANTS[engine]).stat().st_size
-    suffix = "_int8.onnx" if engine.endswith("int8") else ".onnx"
-    return sum((directory / f"{s.name}{suffix}").stat().st_size for s in signatures)
+def _size(engine: str, directory: Path, signatures: Sequence[str]) -> int:
+    return sum((directory / f).stat().st_size for f in {ENGINES[engine][1].format(name) for name in signatures})
 
 
 def _write_samples(path: Path, engine: Engine, samples: dict[str, list[dict]]) -> None:

@@ -30,14 +30,30 @@ class Bundle:
     manifest: dict
 
 
-def write_manifest(path: Path, app: str, config: dict, codec: dict, signatures: list[Signature], license: str) -> None:
-    """Writes `bundle.json` over the files that lie in `path`."""
+def write_manifest(
+    path: Path,
+    app: str,
+    config: dict,
+    codec: dict,
+    signatures: list[Signature],
+    license: str,
+    opset: int,
+    weights: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Writes `bundle.json` over the files that lie in `path`.
+
+    Args:
+        opset: of the ONNX files.
+        weights: engine -> signature -> the bytes of weights that a call reads.
+    """
     manifest = {
         "format": FORMAT,
         "application": app,
         "config": config,
         "codec": codec,
         "signatures": {s.name: s.to_json() for s in signatures},
+        "onnx_opset": opset,
+        "weight_bytes": weights,
         "data_license": license,
         "versions": _versions(),
         "files": {str(f.relative_to(path)): sha256(f) for f in sorted(path.rglob("*")) if f.is_file()},

@@ -12,6 +12,8 @@ from ..backend import quiet_stderr
 from ..errors import ElmanError
 from ..signature import Signature
 
+MOST_ROWS = 256  # of a signature, to measure the ranges of full int8 on
+
 # variant -> file name; the float file comes first, as the reference of the others
 VARIANTS = {
     "litert": "model.tflite",
@@ -21,12 +23,21 @@ VARIANTS = {
 }
 
 
+def in_full_int8(signatures: Sequence[Signature]) -> list[Signature]:
+    """The signatures that full int8 covers: those without a loop over time, on which TensorFlow's calibrator crashes.
+
+    None where something would be left that no step stands in for.
+    """
+    if any(s.fixed_batch and not s.steps for s in signatures):
+        return []
+    return [s for s in signatures if not s.fixed_batch]
+
+
 def write(saved_model: Path, signatures: Sequence[Signature], path: Path, variant: str, samples: Callable) -> None:
-    """Converts a SavedModel (written with `for_litert`) to one variant.
+    """Converts signatures of a SavedModel (written with `for_litert`) to one variant.
 
     Args:
-        samples: `samples()` yields (signature name, inputs) of real data; full int8 measures its ranges on them. Not
-            with a loop over time, on which TensorFlow's calibrator crashes: then the weights alone are int8.
+        samples: `samples()` yields (signature name, inputs) of real data; full int8 measures its ranges on them.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[s.name for s in signatures])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -34,7 +45,7 @@ def write(saved_model: Path, signatures: Sequence[Signature], path: Path, varian
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if variant == "litert-float16":
         converter.target_spec.supported_types = [tf.float16]
-    if variant == "litert-int8" and not any(s.fixed_batch for s in signatures):
+    if variant == "litert-int8":
         converter.representative_dataset = samples
     try:
         with quiet_stderr(), warnings.catch_warnings():
@@ -74,12 +85,37 @@ def _reason(message: str) -> str:
     return f"did not convert: {', '.join(operators)}" if operators else message.strip().splitlines()[0]
 
 
+def weight_bytes(content: bytes) -> dict[str, int]:
+    """What each signature reads: the constants of its graph and of the loops in it, in bytes."""
+    model = schema.Model.GetRootAs(content)
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+
+    def buffers(index: int) -> set[int]:
+        graph = model.Subgraphs(index)
+        found = {graph.Tensors(i).Buffer() for i in range(graph.TensorsLength())}
+        for operator in (graph.Operators(i) for i in range(graph.OperatorsLength())):
+            if names[model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()] == "WHILE":
+                options = schema.WhileOptions()
+                options.Init(operator.BuiltinOptions().Bytes, operator.BuiltinOptions().Pos)
+                found |= buffers(options.CondSubgraphIndex()) | buffers(options.BodySubgraphIndex())
+        return found
+
+    signatures = (model.SignatureDefs(i) for i in range(model.SignatureDefsLength()))
+    return {
+        s.SignatureKey().decode(): sum(model.Buffers(b).DataLength() for b in buffers(s.SubgraphIndex()))
+        for s in signatures
+    }
+
+
 def calibration(samples: dict[str, list[dict]], signatures: Sequence[Signature]) -> Callable:
-    """A representative set for the converter, whose interpreter takes one batch size only: the first row of each."""
+    """A representative set for the converter, whose interpreter takes one batch size only: row by row."""
 
     def rows() -> Iterable:
         for signature in signatures:
-            for inputs in samples[signature.name]:
-                yield signature.name, {name: array[:1] for name, array in inputs.items()}
+            places = [
+                (inputs, i) for inputs in samples[signature.name] for i in range(len(next(iter(inputs.values()))))
+            ]
+            for inputs, i in places[:: -(-len(places) // MOST_ROWS)]:
+                yield signature.name, {name: array[i : i + 1] for name, array in inputs.items()}
 
     return rows

@@ -1,6 +1,8 @@
 """ONNX: a file per signature."""
 
+import contextlib
 import logging
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,12 @@ from .saved_model import tensor_specs
 OPSET = 18
 
 
-def write(signature: Signature, path: Path) -> None:
-    """Converts one signature; outputs keep their names."""
+def write(signature: Signature, path: Path, *, native: bool = True) -> int:
+    """Converts one signature; outputs keep their names. Returns the bytes of its weights.
+
+    Args:
+        native: write standard cells as ONNX's own LSTM, GRU and RNN, else as loops.
+    """
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     specs = tensor_specs(signature)
     names = list(signature.outputs)
@@ -28,7 +34,7 @@ def write(signature: Signature, path: Path) -> None:
         outputs = signature.function(dict(zip(specs, tensors, strict=True)))
         return [tf.identity(outputs[name], name=name) for name in names]
 
-    with quiet_stderr(), native_recurrence():
+    with quiet_stderr(), native_recurrence() if native else contextlib.nullcontext():
         proto, _ = tf2onnx.convert.from_function(
             function, list(specs.values()), opset=OPSET, custom_op_handlers={"CudnnRNN": (_recurrence, [])}
         )
@@ -37,14 +43,34 @@ def write(signature: Signature, path: Path) -> None:
         raise ElmanError(f"ONNX ({signature.name}): {len(graph.output)} outputs for {len(names)}")
     _rename(graph, [output.name for output in graph.output], names)
     path.write_bytes(proto.SerializeToString())
+    return _weight_bytes(graph)
 
 
-def quantize(source: Path, path: Path) -> None:
-    """int8 weights (dynamic quantisation): activations stay float between operators."""
+def write_int8(signature: Signature, source: Path, path: Path) -> int:
+    """int8 weights (dynamic quantisation) of the file `source`: activations stay float between operators.
+
+    ONNX Runtime has an LSTM with int8 weights, and none of GRU and RNN: a signature with those is converted with loops,
+    whose products it does quantise.
+    """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     logging.getLogger().setLevel(logging.ERROR)
-    quantize_dynamic(str(source), str(path), weight_type=QuantType.QInt8)
+    with tempfile.TemporaryDirectory() as scratch:
+        if {node.op_type for node in onnx.load(source).graph.node} & {"GRU", "RNN"}:
+            source = Path(scratch) / "loop.onnx"
+            write(signature, source, native=False)
+        folded = Path(scratch) / "folded.onnx"  # the weights of an LSTM are to be constants
+        quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
+        quantize_dynamic(str(folded), str(path), weight_type=QuantType.QInt8)
+    return _weight_bytes(onnx.load(path).graph)
+
+
+def _weight_bytes(graph) -> int:
+    """The constants of a graph and of the loops in it."""
+    inner = [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
+    return sum(len(tensor.SerializeToString()) for tensor in graph.initializer) + sum(map(_weight_bytes, inner))
 
 
 def _recurrence(graph, node, name, arguments):

@@ -15,7 +15,7 @@ def compare(reference: Engine, engine: Engine, samples: dict[str, list[dict]]) -
 
 
 def _compare_signature(reference: Engine, engine: Engine, name: str, inputs: list[dict]) -> dict:
-    worst = {"max_absolute": 0.0, "max_relative": 0.0, "batches": sorted({len(next(iter(i.values()))) for i in inputs})}
+    worst = {"max_absolute": 0.0, "max_relative": 0.0, **_covered(reference, name, inputs)}
     for arrays in inputs:
         expected, received = reference(name, **arrays), engine(name, **arrays)
         for output, truth in expected.items():
@@ -26,6 +26,17 @@ def _compare_signature(reference: Engine, engine: Engine, name: str, inputs: lis
             worst["max_absolute"] = max(worst["max_absolute"], difference)
             worst["max_relative"] = max(worst["max_relative"], difference / scale)
     return worst
+
+
+def _covered(reference: Engine, name: str, inputs: list[dict]) -> dict:
+    """The batch sizes of the samples, and the lengths where one is free."""
+    first = reference.signatures[name].inputs[0]
+    shapes = [sample[first.name].shape for sample in inputs]
+    covered = {"samples": len(inputs), "batches": sorted({shape[0] for shape in shapes})}
+    if None in first.shape[1:]:
+        axis = 1 + first.shape[1:].index(None)
+        covered["lengths"] = sorted({shape[axis] for shape in shapes})
+    return covered
 
 
 def require_equal(name: str, result: dict) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from elman.apps.core.engines import ENGINES, Engine, open_bundle_engine
 from elman.apps.core.engines import keras as keras_engine
+from elman.apps.core.engines import litert as litert_engine
 from elman.apps.core.errors import ElmanError, UsageError
 from elman.apps.core.export import build, bundle, litert, onnx, parity
 from elman.apps.core.opened import Opened
@@ -61,6 +62,7 @@ def declare(layer):
             {},
             lambda inputs: {"y": layer(inputs["x"])},
             fixed_batch=True,
+            steps="step",
         ),
         Signature(
             "step",
@@ -191,6 +193,45 @@ def test_quantised_containers_are_near(tiny, name, tolerance):
             np.testing.assert_allclose(found["y"], expected["y"], atol=tolerance)
 
 
+def test_a_sequence_goes_by_steps_on_litert(tiny):
+    """Where the export found that faster, and where the file has no loop: full int8."""
+    by_steps = {n: dataclasses.replace(s, by_steps=bool(s.steps)) for n, s in tiny.signatures.items()}
+    folder = tiny.root / "bundle"
+    whole, steps = (open_bundle_engine(folder, known, "litert") for known in (tiny.signatures, by_steps))
+    for arrays in tiny.samples["sequence"]:
+        np.testing.assert_allclose(steps("sequence", **arrays)["y"], whole("sequence", **arrays)["y"], atol=2e-6)
+    with pytest.raises(ElmanError, match="'sequence': expected one step or more, received none"):
+        litert_engine._by_steps(None, tiny.signatures["sequence"], tiny.signatures["step"], {"x": np.zeros((1, 0, 3))})
+    content = (folder / "model_int8.tflite").read_bytes()
+    assert "WHILE" not in {name for name, _, _ in litert.operators(content)}
+    assert b"sequence" not in content
+    collected = dataclasses.replace(by_steps["sequence"], collects=True)
+    every = open_bundle_engine(folder, {**by_steps, "sequence": collected}, "litert")("sequence", **arrays)["y"]
+    assert every.shape == (5, STEPS, 2)
+    np.testing.assert_array_equal(every[:, -1], steps("sequence", **arrays)["y"])
+
+
+def test_full_int8_is_for_what_goes_without_a_loop(tiny, tmp_path):
+    sequence, step = tiny.signatures["sequence"], tiny.signatures["step"]
+    assert litert.in_full_int8([sequence, step]) == [step]
+    alone = dataclasses.replace(sequence, steps="")
+    assert litert.in_full_int8([alone, step]) == []
+
+    def score(engine):
+        return "mae", {"keras": 1.0, "litert": 1.0, "litert-dynamic": 1.01, "litert-float16": 1.5}[engine.name]
+
+    keras = Engine("keras", {"sequence": alone, "step": step}, None)
+    engines = {name: Engine(name, keras.signatures, None) for name in ("litert", "litert-float16", "litert-dynamic")}
+    for size, name in ((9, "model.tflite"), (3, "model_float16.tflite"), (5, "model_dynamic.tflite")):
+        (tmp_path / name).write_bytes(bytes(size))
+    found = build.quantisation(score, keras, engines, tmp_path)
+    assert found["recommended"] == "litert-dynamic"
+    assert found["engines"]["litert-float16"]["change"] == 0.5
+    loses, loops = found["notes"]
+    assert loses == "litert-float16 loses 50.00 %, more than the agreed 2 %: not recommended"
+    assert "`sequence` keeps a loop over time" in loops
+
+
 @pytest.mark.parametrize("name", ["keras", "saved_model", "litert", "onnx"])
 def test_steps_make_the_sequence(tiny, name):
     """Both signatures are over the same weights: stepping along gives what the whole sequence gives."""
@@ -271,10 +312,14 @@ def test_samples_hold_keras_answers(tiny):
 def test_parity_is_recorded(tiny):
     report = json.loads((tiny.root / "bundle" / "parity.json").read_text())
     assert set(report["containers"]) == set(ENGINES) - {"keras"}
+    assert report["containers"]["litert"]["sequence by steps"]["max_relative"] <= 1e-5
     for name in ("saved_model", "litert", "onnx"):
         for signature in ("sequence", "step"):
             assert report["containers"][name][signature]["max_relative"] <= 1e-5
-            assert report["containers"][name][signature]["batches"] == [1, 3, 5]
+            found = report["containers"][name][signature]
+            assert found["batches"] == [1, 3, 5]
+            assert 0 <= found["max_absolute"] < 1e-4
+            assert found.get("lengths", [STEPS]) == [STEPS]
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "step.onnx", "example.csv", "saved_model/saved_model.pb"])
@@ -343,11 +388,11 @@ def test_a_container_that_differs_leaves_no_bundle(tiny, tmp_path, monkeypatch, 
     def stale(path, signatures, target, variant, rows):
         shutil.copy(tiny.root / "bundle" / target.name, target)
 
-    def spoiled(signature, path, write=onnx.write):
+    def spoiled(signature, path, native=True, write=onnx.write):
         def function(inputs):
             return {name: value + 1e-3 for name, value in signature.function(inputs).items()}
 
-        write(dataclasses.replace(signature, function=function), path)
+        return write(dataclasses.replace(signature, function=function), path, native=native)
 
     monkeypatch.setattr(litert, "write", stale)
     monkeypatch.setattr(onnx, "write", spoiled)
