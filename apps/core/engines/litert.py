@@ -59,6 +59,36 @@ class _Call:
         self.core.Invoke(self.graph)
         return {name: self.core.GetTensor(index, self.graph) for name, index in self.outputs.items()}
 
+    def along(self, told: dict[str, np.ndarray], states: dict[str, np.ndarray], feeds: Mapping[str, str], kept: list):
+        """Calls the signature once for each step, states fed back.
+
+        Args:
+            told: inputs, time first. states: those of the first step. feeds: output -> the state that it becomes.
+            kept: outputs of every step that are wanted.
+
+        Returns: a list for each step of those kept, and all outputs of the last step.
+        """
+        rows = list(zip(*told.values(), strict=True))
+        answer = self(dict(zip(told, rows[0], strict=True)) | states)
+        gathered = [[answer[name] for name in kept]]
+        if self.core is None:
+            for row in rows[1:]:
+                states = {into: answer[output] for output, into in feeds.items()}
+                answer = self(dict(zip(told, row, strict=True)) | states)
+                gathered.append([answer[name] for name in kept])
+            return gathered, answer
+        put, run, get, graph = self.core.SetTensor, self.core.Invoke, self.core.GetTensor, self.graph
+        wires = [(self.outputs[output], self.inputs[into]) for output, into in feeds.items()]
+        places, wanted = [self.inputs[name] for name in told], [self.outputs[name] for name in kept]
+        for row in rows[1:]:
+            for output, into in wires:
+                put(into, get(output, graph), graph)
+            for place, value in zip(places, row, strict=True):
+                put(place, value, graph)
+            run(graph)
+            gathered.append([get(output, graph) for output in wanted])
+        return gathered, {name: get(index, graph) for name, index in self.outputs.items()}
+
 
 def _row_by_row(call: _Call, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     batch = len(next(iter(arrays.values())))
@@ -69,18 +99,14 @@ def _row_by_row(call: _Call, arrays: dict[str, np.ndarray]) -> dict[str, np.ndar
 def _by_steps(step: _Call, whole: Signature, declared: Signature, arrays: dict) -> dict[str, np.ndarray]:
     """A whole sequence, every row at once, by calls of its step from states of zero."""
     fed = set(declared.states.values())
-    told = [spec.name for spec in declared.inputs if spec.name not in fed]
+    names = [spec.name for spec in declared.inputs if spec.name not in fed]
     batch, length = next(iter(arrays.values())).shape[:2]
     if not length:
         raise ElmanError(f"signature '{whole.name}': expected one step or more, received none")
+    told = {n: np.ascontiguousarray(np.swapaxes(a, 0, 1)) for n, a in zip(names, arrays.values(), strict=True)}
     states = {s.name: np.zeros((batch, *s.shape[1:]), s.dtype) for s in declared.inputs if s.name in fed}
-    answers = []
-    for t in range(length):
-        now = dict(zip(told, (array[:, t] for array in arrays.values()), strict=True))
-        answer = step(now | states)
-        states = {into: answer[output] for output, into in declared.states.items()}
-        if whole.collects:
-            answers.append({name: answer[name] for name in whole.outputs})
+    kept = list(whole.outputs) if whole.collects else []
+    gathered, last = step.along(told, states, declared.states, kept)
     if whole.collects:
-        return {name: np.stack([a[name] for a in answers], axis=1) for name in whole.outputs}
-    return {name: answer[name] for name in whole.outputs}
+        return {name: np.stack(v, axis=1) for name, v in zip(kept, zip(*gathered, strict=True), strict=True)}
+    return {name: last[name] for name in whole.outputs}

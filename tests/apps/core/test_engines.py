@@ -193,7 +193,7 @@ def test_quantised_containers_are_near(tiny, name, tolerance):
             np.testing.assert_allclose(found["y"], expected["y"], atol=tolerance)
 
 
-def test_a_sequence_goes_by_steps_on_litert(tiny):
+def test_a_sequence_goes_by_steps_on_litert(tiny, monkeypatch):
     """Where the export found that faster, and where the file has no loop: full int8."""
     by_steps = {n: dataclasses.replace(s, by_steps=bool(s.steps)) for n, s in tiny.signatures.items()}
     folder = tiny.root / "bundle"
@@ -209,6 +209,13 @@ def test_a_sequence_goes_by_steps_on_litert(tiny):
     every = open_bundle_engine(folder, {**by_steps, "sequence": collected}, "litert")("sequence", **arrays)["y"]
     assert every.shape == (5, STEPS, 2)
     np.testing.assert_array_equal(every[:, -1], steps("sequence", **arrays)["y"])
+
+    def without_inner_call(self, runner):
+        self.runner, self.shapes, self.core = runner, None, None
+
+    monkeypatch.setattr(litert_engine._Call, "__init__", without_inner_call)
+    plain = open_bundle_engine(folder, {**by_steps, "sequence": collected}, "litert")
+    np.testing.assert_array_equal(every, plain("sequence", **arrays)["y"])
 
 
 def test_full_int8_is_for_what_goes_without_a_loop(tiny, tmp_path):
