@@ -366,7 +366,7 @@ VERBS = {
     "predict": Command("Predict with a run or a bundle.", _predict_options, _predict),
     "export": Command("Write the bundle of a run, every container compared with Keras.", _export_options, _export),
     "benchmark": Command(
-        "Latency of every signature on every engine that is installed.", _benchmark_options, _benchmark
+        "Latency and memory of every signature on every engine that is installed.", _benchmark_options, _benchmark
     ),
     "tune": Command(
         "Search for better hyperparameters; ends in a config for train and a report.", _tune_options, _tune
