@@ -1,9 +1,11 @@
 """The run directory: everything that one training leaves, and nothing half-written."""
 
 import os
+import re
 import shutil
 import socket
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +53,10 @@ class Run:
         path = self.path / "model.keras"
         if not path.exists():
             raise ElmanError(f"{self.path}: no model.keras; was the training finished? go on with --resume")
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        try:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        except (TypeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ElmanError(f"{path}: {_why_not_loaded(str(error))}") from None
 
     def discard_empty(self) -> None:
         """Removes the directory where training has left nothing in it."""
@@ -62,6 +67,15 @@ class Run:
         """Adds to metrics.json."""
         path = self.path / "metrics.json"
         write_json(path, {**(read_json(path) if path.exists() else {}), **values})
+
+
+def _why_not_loaded(message: str) -> str:
+    """What Keras says of a file that it does not load, in a line."""
+    if foreign := re.search(r"locate (?:class|function) '([^']+)'", message):
+        return f"holds '{foreign[1]}', a layer of neither Keras nor elman; it can be neither opened nor exported"
+    if "`Lambda`" in message or "safe_mode" in message:
+        return "holds code (a Lambda layer), which is not run from a file; build the layer from Keras or elman instead"
+    return f"no Keras model that can be read ({(message.strip().splitlines() or ['no reason given'])[0][:200]})"
 
 
 def default_out(app) -> Path:

@@ -15,6 +15,7 @@ from elman.apps.core.engines import litert as litert_engine
 from elman.apps.core.errors import ElmanError, UsageError
 from elman.apps.core.export import build, bundle, litert, onnx, parity
 from elman.apps.core.opened import Opened
+from elman.apps.core.run import Run
 from elman.apps.core.signature import Signature, Spec
 from elman.layers import GRUCell, Recurrent
 
@@ -364,6 +365,39 @@ def test_a_changed_manifest_is_refused(copy, change, words):
 def test_a_bundle_of_another_application_is_named(copy):
     with pytest.raises(ElmanError, match="a bundle of 'tiny', not of 'forecasting'"):
         bundle.read_bundle(copy, "forecasting")
+
+
+# The Keras model of a run
+
+
+@keras.saving.register_keras_serializable(package="elsewhere")
+class Foreign(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+def _of_keras(layer, path):
+    inputs = keras.Input((2,))
+    keras.Model(inputs, layer(inputs)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (Foreign, r"model\.keras: holds 'Foreign', a layer of neither Keras nor elman"),
+        (lambda: keras.layers.Lambda(lambda x: x + 1), r"holds code \(a Lambda layer\), which is not run from a file"),
+        (None, "no Keras model that can be read"),
+    ],
+)
+def test_what_keras_cannot_load_is_one_line(tmp_path, layer, words):
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"nothing like it" * 9) if layer is None else _of_keras(layer(), path)
+    registered = keras.saving.get_custom_objects().pop("elsewhere>Foreign")
+    try:
+        with pytest.raises(ElmanError, match=words):
+            Run(tmp_path).model(SimpleNamespace(stage=lambda name: None))
+    finally:
+        keras.saving.get_custom_objects()["elsewhere>Foreign"] = registered
 
 
 # Parity
