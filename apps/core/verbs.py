@@ -15,6 +15,8 @@ from .files import read_json, replacing, write_json
 from .run import BUNDLE, Run, refuse_existing
 from .run import start as start_run
 
+SHOWN = 6  # warnings of the data that are said one by one; all of them are in metrics.json
+
 
 def train(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet=True) -> Run:
     """Trains a model into a run directory.
@@ -39,8 +41,10 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
     data = app.stage("data").load(config)
 
     run = start_run(app, config, out, resume=resume, overwrite=overwrite)
-    for warning in data.warnings:
+    for warning in data.warnings[:SHOWN]:
         _say(f"warning: {warning}", quiet)
+    if len(data.warnings) > SHOWN:
+        _say(f"warning: … and {len(data.warnings) - SHOWN} more: see {run.path / 'metrics.json'}", quiet)
     began = time.perf_counter()
     keras.utils.set_random_seed(config.seed)
     model, fitted = _fit(app, config, data, run, resume=resume, quiet=quiet, on_epoch=on_epoch)
@@ -64,6 +68,7 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
         padding=fitted.padding,
         parameters=model.count_params(),
         machine=training.describe_machine(),
+        warnings=list(data.warnings),
         seconds={"training": round(sum(row["seconds"] for row in fitted.history), 1)},
     )
     _say(f"trained {len(fitted.history)} epochs in {time.perf_counter() - began:.0f} s: {fitted.reason}", quiet)

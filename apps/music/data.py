@@ -14,7 +14,6 @@ from .codec import FIRST, SHIFT, Codec, conditions
 from .score import HIGHEST, LOWEST, Piece
 
 PARTS = {"train": "train", "valid": "validation", "test": "test"}  # as a piece says it, as we do
-SHOWN = 5  # skipped files that are named one by one
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def load(config, codec: Codec | None = None) -> Data:
         train,
         _source(codec, encoded["validation"], config, range(1)),
         train.count // len(shifts),
-        tuple(skipped[:SHOWN] + [f"… and {len(skipped) - SHOWN} more skipped"] * (len(skipped) > SHOWN)),
+        tuple(skipped),
         _describe(config, encoded, skipped),
         "Bach: public domain; the encodings: see music21's corpus" if config.data == "chorales" else "that of the data",
     )

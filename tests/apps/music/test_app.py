@@ -13,7 +13,7 @@ from elman.apps.music.config import PRESETS, Config, PredictOptions
 from elman.apps.music.score import Piece, make_notes
 
 SMALL = {
-    "frames": Config(codec="frames", context=4, head_units=8),
+    "frames": Config(codec="frames", context=4, head_units=8, attention=8),
     "voices": Config(codec="voices", voices=2, head_units=8),
     "performance": Config(codec="performance", cell="layernorm_lstm"),
 }
@@ -53,7 +53,11 @@ def test_run_export_and_predict(kind, tunes, tmp_path):
     config = dataclasses.replace(
         SMALL[kind], data=str(tunes), units=12, window=16, epochs=2, batch_size=8, steps_per_beat=2
     )
+    broken = [tunes / f"broken{number}.mid" for number in range(8)]
+    for path in broken:
+        path.write_bytes(b"MThd")
     run = music.APP.run(config, tmp_path / "run")
+    assert all(any(path.name in warning for warning in run.metrics["warnings"]) for path in broken)
     assert run.metrics["model"]["nll"] > 0
     assert set(run.metrics["baselines"]) == {"unigram", "markov-1", "markov-2"}
     bundle = run.path / "bundle"
