@@ -21,6 +21,7 @@ def sample(hp, base):
     hp.range("learning_rate", 1e-3, 1e-2)
     if base.codec == "frames":
         hp.choice("context", 0, 16, 32)
+    hp.choice("attention", 0, 64, 128)
     return hp.config()
 
 
