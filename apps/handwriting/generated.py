@@ -30,16 +30,20 @@ def codec(config) -> Codec:
 
 def write(config, codec: Codec, split: str, count: int) -> Iterator[Ink | Picture]:
     """`count` lines (pictures for a model of those): words of `split` alone, writers that no other split has."""
-    words = texts.load(split, config.text)
-    hand = None
-    for number in range(count):
-        rng = np.random.default_rng((config.seed, texts.SPLITS.index(split), number))
-        if number % _PER_WRITER == 0:
-            hand = writer.draw_writer(rng)
-        short = rng.random() < 0.3
-        length = rng.integers(3, 12) if short else rng.integers(12, max(config.length, 13))
-        ink = writer.write(texts.line(words, int(length), rng), hand, rng, f"{split} line {number + 1}")
-        yield picture(ink, rng) if codec.kind == "image" else ink
+    words, part = texts.load(split, config.text), texts.SPLITS.index(split)
+    for first in range(0, count, _PER_WRITER):
+        numbers = range(first, min(first + _PER_WRITER, count))
+        randoms = [np.random.default_rng((config.seed, part, number)) for number in numbers]
+        lines = [_text(words, config.length, rng) for rng in randoms]
+        hand = writer.draw_writer(randoms[0], "".join(lines))
+        for number, rng, text in zip(numbers, randoms, lines, strict=True):
+            ink = writer.write(text, hand, rng, f"{split} line {number + 1}")
+            yield picture(ink, rng) if codec.kind == "image" else ink
+
+
+def _text(words: texts.Words, longest: int, rng: np.random.Generator) -> str:
+    length = rng.integers(3, 12) if rng.random() < 0.3 else rng.integers(12, max(longest, 13))
+    return texts.line(words, int(length), rng)
 
 
 def picture(ink: Ink, rng: np.random.Generator) -> Picture:

@@ -70,10 +70,10 @@ class Writer:
     size: float
 
 
-def draw_writer(rng: np.random.Generator) -> Writer:
-    """A writer at random."""
+def draw_writer(rng: np.random.Generator, letters: str | None = None) -> Writer:
+    """A writer at random, who can write `letters` (every letter that we have where not given)."""
     kind = rng.choice(3, p=[0.34, 0.36, 0.3])  # prints, mixes, joins
-    glyphs, joined, tails = _draw_glyphs(kind, rng)
+    glyphs, joined, tails = _draw_glyphs(kind, rng, letters)
 
     def spread(low, high):
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -108,7 +108,7 @@ def draw_writer(rng: np.random.Generator) -> Writer:
     )  # fmt: skip
 
 
-def _draw_glyphs(kind: int, rng: np.random.Generator) -> tuple[dict, frozenset, frozenset]:
+def _draw_glyphs(kind: int, rng: np.random.Generator, letters: str | None) -> tuple[dict, frozenset, frozenset]:
     """The writer's outlines of each letter, bent in their own way; which letters join on, and which have tails."""
     own, whole = outlines.own(), rng.random()
     # some write the whole alphabet as a Hershey font has it
@@ -116,7 +116,7 @@ def _draw_glyphs(kind: int, rng: np.random.Generator) -> tuple[dict, frozenset, 
     round_corners = rng.random() < 0.35
     chosen, joined, tails = {}, set(), set()
     scale, turn, dots = rng.normal(1, 0.06), rng.normal(0, 0.03), rng.random()
-    for letter in own["p"]:
+    for letter in own["p"] if letters is None else sorted(own["p"].keys() & set(letters)):
         cursive = kind == 2 or (kind == 1 and rng.random() < 0.5)
         ways = own["c"].get(letter, own["p"][letter]) if cursive else own["p"][letter]
         if font and letter in font and not (kind == 0 and letter in "agt" and rng.random() < 0.5):
