@@ -13,6 +13,7 @@ import tyro
 
 from .core.app import App, Verb, missing_extra
 from .core.config import did_you_mean, from_json
+from .core.devices import Placement
 from .core.engines import ENGINES
 from .core.errors import ElmanError, UsageError
 from .core.files import read_json
@@ -170,8 +171,9 @@ def _train_options(app: App, argv: list[str]) -> Callable:
         resume: Annotated[bool, _Help(help="Go on with the run in --out after its last epoch.")] = False,
         overwrite: Annotated[bool, _Help(help="Replace the run in --out.")] = False,
         quiet: Annotated[bool, _QUIET] = False,
+        place: Placement = Placement(),  # noqa: B008
     ):
-        return settings, {"out": out, "resume": resume, "overwrite": overwrite, "quiet": quiet}
+        return settings, {"out": out, "resume": resume, "overwrite": overwrite, "quiet": quiet, "placement": place}
 
     return options
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from ...layers import sequence_loss
-from ..core import transfer
+from ..core import distribution, transfer
 from ..core.errors import UsageError
 from ..core.signature import Signature, Spec
 from .codec import Codec
@@ -19,6 +19,8 @@ _DECODER = ("pool", "attention", "attention_units", "memory_units", "cell", "uni
 
 def build(config, codec: Codec) -> keras.Model:
     """The model of a configuration: pictures (features of them, where the encoder is frozen) and captions to logits."""
+    if config.self_critical_epochs:
+        distribution.require_one("--self-critical-epochs")
     options = {name: getattr(config, name) for name in _DECODER}
     network = Captioner(config.encoder, codec.image_size, codec.size, name="network", **options)
     model = over(network, codec.longest, config.captions, features=config.frozen)

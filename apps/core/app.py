@@ -54,6 +54,8 @@ class App:
       `signatures(model, config, codec) -> list[Signature]`. Where it is there, `refine(model, config, data, directory)`
       goes on with the trained model before it is saved (another phase, another loss). Where sources have chains,
       `carried(model, config, codec)` gives the `streams.Carrying` model that is trained in its place.
+      Likewise `rows(config, codec) -> {weight: (axis, names)}` for weights that have a row for each symbol, which
+      `--init-from` then matches by name.
     - `evaluate`: `calibrate(engine, config, data) -> codec` (after training, on validation data),
       `evaluate(engine, config, data, ...) -> Evaluation`, `samples(config, data) -> {signature: [inputs]}` (real inputs
       for parity and quantisation) and `plots(evaluation, directory)`.

@@ -41,11 +41,17 @@ def load(what: str) -> None:
     """Imports Keras on its backend; says which extra to install where it is missing."""
     keep_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        with quiet_stderr():
-            import keras
+    with needed(what), quiet_stderr():
+        import keras
 
-            keras.ops.zeros(1)  # the devices are looked for with the first tensor
+        keras.ops.zeros(1)  # the devices are looked for with the first tensor
+
+
+@contextlib.contextmanager
+def needed(what: str):
+    """Names the extra that `what` needs, where a package of it is missing."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name in ("keras", "tensorflow", "jax"):
             raise MissingExtra(what, "jax" if error.name == "jax" else "train") from None

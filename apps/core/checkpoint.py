@@ -1,12 +1,14 @@
 """Checkpoints: all that training needs to go on as if nothing had happened, in one file without pickles."""
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from keras import ops
 
+from . import distribution
 from .errors import ElmanError
 from .files import replacing
 
@@ -33,8 +35,12 @@ def state(model) -> list:
 
 
 def save(path: Path, model, position: Position) -> None:
-    """Writes the state of a compiled model, whole or not at all."""
+    """Writes the state of a compiled model, whole or not at all; of several processes the first does."""
+    if not distribution.current().chief:
+        return
     values = [ops.convert_to_numpy(v) for v in state(model)]
+    # NumPy's files know no bfloat16, which float32 holds exactly
+    values = [v.astype(np.float32) if v.dtype.name == "bfloat16" else v for v in values]
     where = {"history": position.history, "step": position.step, "seconds": position.seconds}
     metrics = {f"metric_{i}": value for i, value in enumerate(position.metrics)}
     with replacing(path) as temporary:
@@ -56,8 +62,11 @@ def restore(path: Path, model) -> Position:
 
 def read(path: Path) -> dict:
     """`history`, `step` and `seconds` of a checkpoint, without its weights."""
-    with np.load(path, allow_pickle=False) as file:
-        return json.loads(file["history"].item())
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return json.loads(file["history"].item())
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise ElmanError(f"{path}: not a checkpoint, or damaged; take it away to begin anew") from None
 
 
 def assign(variables, values) -> None:

@@ -47,6 +47,8 @@ class TrainingConfig:
     """Log the norm of the gradient of each layer and of the state at each time step, every epoch, and draw them."""
     tensorboard: bool = False
     """Write losses and learning rate for TensorBoard into the run's folder `tensorboard`."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """What training computes in; the weights, and what is evaluated and exported, are float32."""
     init_from: str = ""
     """A run or bundle whose weights to begin with: those of the layers whose name and shape agree. Scaling and
     vocabulary are those of the new data; symbols that both know keep their rows."""

@@ -73,7 +73,7 @@ class Carrying(keras.Model):
     """
 
     def __init__(self, model: keras.Model, window, start):
-        super().__init__()
+        super().__init__(dtype="float32")  # what a layer computes in, each says by itself
         self.model, self.window = model, window
         self.starts, self.pack = tuple(tree.flatten(start)), lambda flat: tree.pack_sequence_as(start, flat)
         self.carried = [

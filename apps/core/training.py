@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from . import checkpoint, transfer
+from . import checkpoint, distribution, transfer
 from .batching import Batches, Rest
 from .checkpoint import BEST, LAST, Position
-from .errors import ElmanError
+from .errors import ElmanError, UsageError
 from .files import write_csv
 from .progress import bar
 from .source import Source
@@ -41,6 +41,10 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):
         self.peak, self.kind, self.epoch_steps, self.epochs = peak, kind, epoch_steps, epochs
         self.warmup_steps, self.decay, self.decay_after = warmup_steps, decay, decay_after
         self._lowered = keras.Variable(1.0, trainable=False, name="lowered")
+
+    def attach(self, optimizer) -> None:
+        """Makes the factor of `plateau` a variable of the optimizer: what JAX compiles takes others for constants."""
+        self._lowered = optimizer.add_variable((), initializer="ones", name="lowered")
 
     def lower(self, times: int) -> None:
         """Sets how often `plateau` has lowered the rate."""
@@ -90,7 +94,7 @@ def optimizer(config, rate) -> keras.optimizers.Optimizer:
     """Adam (AdamW with weight decay) as a TrainingConfig says, with its `schedule`."""
     average = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
     options = {"global_clipnorm": config.clip_norm or None, "clipvalue": config.clip_value or None, **average}
-    if transfer.layerwise(config):
+    if transfer.layerwise(config) or distribution.mirrored():
         return transfer.LayerwiseAdam(rate, config.weight_decay, **options)
     if config.weight_decay:
         return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **options)
@@ -136,12 +140,16 @@ def fit(
         rows: rows per epoch (0: all).
         on_epoch: called with the history after each epoch; a reason that it returns ends the training.
     """
+    _check(config, train)
     keras.utils.set_random_seed(config.seed)
     batches = _batches(train, config.batch_size, config.seed, rows)
     padding = batches.padding()
     held_out = _batches(validation, config.batch_size, rows=rows)
     rate = schedule(config, len(batches))
-    model.compile(optimizer(config, rate), loss, jit_compile=False)
+    made = optimizer(config, rate)
+    if config.schedule == "plateau":
+        rate.attach(made)
+    model.compile(made, distribution.global_loss(loss), jit_compile=False)
     keeper = _Keeper(directory, config, batches, rate, on_epoch)
     model.optimizer.build(model.trainable_variables)
     if resume and (directory / LAST).exists():  # else it was stopped before its first checkpoint
@@ -150,8 +158,8 @@ def fit(
 
     def epochs(first, last, rows_of_epoch):
         model.fit(
-            rows_of_epoch,
-            validation_data=held_out,
+            distribution.shared(rows_of_epoch),
+            validation_data=distribution.shared(held_out),
             epochs=last,
             initial_epoch=first,
             shuffle=False,
@@ -171,8 +179,19 @@ def fit(
                 epochs(first, config.epochs, batches)
     if keeper.fault and not (directory / BEST).exists():
         raise ElmanError(keeper.fault)
+    distribution.wait("trained")  # until the first process has written it
     checkpoint.restore(directory / BEST, model)
     return Fitted(keeper.history, keeper.best()[0], keeper.reason(), padding)
+
+
+def _check(config, train: Source) -> None:
+    """Refuses what does not go together."""
+    if config.watch_gradients:
+        distribution.require_one("--watch-gradients")
+    if train.chains:
+        distribution.require_one("windows that carry their states over")
+        if config.precision == "mixed_float16":
+            raise UsageError("--precision mixed_float16: not where windows carry their states; take mixed_bfloat16")
 
 
 def _batches(source: Source, *options, **more) -> Batches | Streams:
@@ -252,7 +271,8 @@ class _Keeper(keras.callbacks.Callback):
         if self.best()[0] == epoch + 1:
             self._save(BEST, averaged)
         self._save(LAST, averaged=False)
-        write_csv(self.directory / "history.csv", self.history)
+        if distribution.current().chief:
+            write_csv(self.directory / "history.csv", self.history)
         self._lower()
         self.ended = self.on_epoch(self.history)
         if self.stopped():

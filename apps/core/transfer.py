@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from . import distribution
 from .config import did_you_mean, from_json, split_rate
 from .errors import UsageError
 from .files import write_csv
@@ -122,7 +123,7 @@ def begin(app, model, config, codec, directory: Path, *, resume: bool = False) -
     if not config.unfreeze_after:
         _freeze(model, found, config)
     rows = [_row(name, found, config, origin[name]) for name in found]
-    if not resume:
+    if not resume and distribution.current().chief:
         write_csv(directory / TABLE, rows)
     lines = [[str(value) for value in row.values()] for row in rows]
     text = table(["layer", "numbers", "weights", "rate", ""], lines)
@@ -265,7 +266,8 @@ class LayerwiseAdam(keras.optimizers.Adam):
     """Adam with decoupled weight decay, whose learning rate has a factor for each variable; 0 leaves it as it is.
 
     The factors are one of the optimizer's variables: a checkpoint has them, and they may change without a new trace.
-    While a variable rests its moments follow its gradient, so that its first step is of the usual size.
+    While a variable rests its moments follow its gradient, so that its first step is of the usual size. Under
+    MirroredStrategy what is clipped is the gradient of the whole batch.
 
     Args:
         learning_rate: of Adam.
@@ -288,6 +290,13 @@ class LayerwiseAdam(keras.optimizers.Adam):
         if self.decay:
             self.assign_sub(variable, ops.multiply(variable, rate * self.decay))
         super().update_step(gradient, variable, rate)
+
+    def _clip_gradients(self, grads):
+        return (
+            distribution.clip(grads, super()._clip_gradients)
+            if distribution.mirrored()
+            else super()._clip_gradients(grads)
+        )
 
     def get_config(self):
         return {**super().get_config(), "decay": self.decay}

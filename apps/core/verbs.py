@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import backend
+from . import backend, devices
 from .app import App, missing_extra
 from .config import to_json
 from .errors import ElmanError, UsageError
@@ -16,19 +16,33 @@ from .run import BUNDLE, Run, refuse_existing
 from .run import start as start_run
 
 SHOWN = 6  # warnings of the data that are said one by one; all of them are in metrics.json
+PLAIN = devices.Placement()
 
 
-def train(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet=True) -> Run:
+def train(app: App, config=None, out=None, **options) -> Run:
     """Trains a model into a run directory.
 
-    The data are checked whole before the directory is made. `resume` goes on from the last epoch of `out`.
+    The data are checked whole before the directory is made.
+
+    Args:
+        resume: go on after the last checkpoint of `out`.
+        overwrite: replace the run in `out`.
+        placement: a `devices.Placement`, where to train.
+        quiet: print nothing.
     """
-    return train_opened(app, config, out, resume=resume, overwrite=overwrite, quiet=quiet)[0]
+    return train_opened(app, config, out, **options)[0]
 
 
-def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet=True, on_epoch=None):
-    """Trains; returns the run and what is in memory of it: data, opened run, Keras model. `on_epoch`: see `fit`."""
-    backend.load(f"elman {app.name} train")
+def train_opened(
+    app: App, config=None, out=None, *, resume=False, overwrite=False, quiet=True, on_epoch=None, placement=PLAIN
+):
+    """Trains; returns the run and what is in memory of it: data, opened run, Keras model. `on_epoch`: see `fit`.
+
+    Of several processes the others than the first have nothing but the run to return.
+    """
+    if out is not None and not (resume or overwrite) and placement.chief:
+        refuse_existing(Path(out))  # before the data are read, which may take long
+    placement = _prepare(app, out, placement)
     import keras
 
     from . import training
@@ -36,18 +50,19 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
     from .report import plot_history
 
     config = config if config is not None else app.preset(app.default)
-    if out is not None and not (resume or overwrite):
-        refuse_existing(Path(out))  # before the data are read, which may take long
     data = app.stage("data").load(config)
 
+    keras.utils.set_random_seed(config.seed)  # in every process: they begin with the same weights
+    if not placement.chief:
+        _fit(app, config, data, Run(Path(out)), resume=resume, quiet=True, on_epoch=on_epoch, placement=placement)
+        return Run(Path(out)), data, None, None
     run = start_run(app, config, out, resume=resume, overwrite=overwrite)
     for warning in data.warnings[:SHOWN]:
         _say(f"warning: {warning}", quiet)
     if len(data.warnings) > SHOWN:
         _say(f"warning: … and {len(data.warnings) - SHOWN} more: see {run.path / 'metrics.json'}", quiet)
     began = time.perf_counter()
-    keras.utils.set_random_seed(config.seed)
-    model, fitted = _fit(app, config, data, run, resume=resume, quiet=quiet, on_epoch=on_epoch)
+    model, fitted = _fit(app, config, data, run, resume=resume, quiet=quiet, on_epoch=on_epoch, placement=placement)
     with replacing(run.path / "model.keras") as path:
         model.save(path)
     write_json(run.path / "codec.json", data.codec.to_json())
@@ -67,7 +82,7 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
         stopped=fitted.reason,
         padding=fitted.padding,
         parameters=model.count_params(),
-        machine=training.describe_machine(),
+        machine=training.describe_machine() + placement.described,
         warnings=list(data.warnings),
         seconds={"training": round(sum(row["seconds"] for row in fitted.history), 1)},
     )
@@ -78,33 +93,75 @@ def train_opened(app: App, config=None, out=None, *, resume=False, overwrite=Fal
     return run, data, open_run(app, run, model), model
 
 
-def _fit(app: App, config, data, run: Run, *, resume: bool, quiet: bool, on_epoch):
-    """The model of the best epoch, refined where the application has more to do, and what training left behind."""
+def _prepare(app: App, out, placement: devices.Placement) -> devices.Placement:
+    """Starts the backend as the placement wants it; says what is not there before anything is read or made.
+
+    Returns the placement, which process this is included.
+    """
+    if placement.coordinator:
+        if out is None:
+            raise UsageError("--coordinator: give the run directory, which all processes see, with --out")
+        with backend.needed(f"elman {app.name} train"):
+            from . import distribution
+        placement = distribution.join(placement)
+    elif placement.replicas > 1 and placement.device == "cpu":
+        devices.split_cpu(placement.replicas)
+    backend.load(f"elman {app.name} train")
+    if placement.device:
+        devices.require(placement.device)
+    if placement.replicas > 1:
+        from . import distribution
+
+        distribution.devices_of(placement.device, placement.replicas)
+    return placement
+
+
+def _fit(app: App, config, data, run: Run, *, resume: bool, quiet: bool, on_epoch, placement):
+    """The model of the best epoch, refined where the application has more to do, and what training left behind.
+
+    However it was trained, the model that comes back is on one device and float32.
+    """
+    from . import distribution, precision
+
+    replicas = 0 if placement.coordinator else placement.replicas
+    try:
+        with distribution.spread(placement.device, replicas), precision.policy(config.precision):
+            model, fitted = _fit_placed(app, config, data, run, resume=resume, quiet=quiet, on_epoch=on_epoch)
+            weights = distribution.weights(model)
+    except ElmanError:
+        if placement.chief:
+            run.discard_empty()  # nothing was learnt: the same --out may be tried again
+        raise
+    if placement.coordinator:
+        distribution.leave()
+    if not placement.alone or config.precision != "float32":
+        model = app.stage("model").build(config, data.codec)
+        distribution.assign(model, weights)
+    return model, fitted
+
+
+def _fit_placed(app: App, config, data, run: Run, *, resume: bool, quiet: bool, on_epoch):
     from . import checkpoint, training, transfer
 
     stage = app.stage("model")
-    try:
-        model = stage.build(config, data.codec)
-        begun = resume and (run.path / checkpoint.LAST).exists()
-        told = transfer.begin(app, model, config, data.codec, run.path, resume=begun)
-        _say(told, quiet or not told)
-        fitted = training.fit(
-            stage.carried(model, config, data.codec) if data.train.chains else model,
-            config,
-            stage.loss(model, config, data.codec),
-            data.train,
-            data.validation,
-            run.path,
-            rows=data.rows_per_epoch,
-            resume=resume,
-            quiet=quiet,
-            on_epoch=on_epoch,
-        )
-        if hasattr(stage, "refine"):
-            stage.refine(model, config, data, run.path, resume=resume, quiet=quiet)
-    except ElmanError:
-        run.discard_empty()  # nothing was learnt: the same --out may be tried again
-        raise
+    model = stage.build(config, data.codec)
+    begun = resume and (run.path / checkpoint.LAST).exists()
+    told = transfer.begin(app, model, config, data.codec, run.path, resume=begun)
+    _say(told, quiet or not told)
+    fitted = training.fit(
+        stage.carried(model, config, data.codec) if data.train.chains else model,
+        config,
+        stage.loss(model, config, data.codec),
+        data.train,
+        data.validation,
+        run.path,
+        rows=data.rows_per_epoch,
+        resume=resume,
+        quiet=quiet,
+        on_epoch=on_epoch,
+    )
+    if hasattr(stage, "refine"):
+        stage.refine(model, config, data, run.path, resume=resume, quiet=quiet)
     return model, fitted
 
 
@@ -167,12 +224,15 @@ def _export_on_tensorflow(app: App, run: Run) -> dict:
     return read_json(run.path / BUNDLE / "parity.json")
 
 
-def run(app: App, config=None, out=None, *, resume=False, overwrite=False, quiet=True) -> Run:
-    """Trains, evaluates against baselines, exports with parity, measures latency, and writes the report."""
+def run(app: App, config=None, out=None, *, quiet=True, **options) -> Run:
+    """Trains, evaluates against baselines, exports with parity, measures latency, and writes the report; `train` says
+    which options there are."""
     from . import benchmark
     from .report import write_report
 
-    done, data, opened, model = train_opened(app, config, out, resume=resume, overwrite=overwrite, quiet=quiet)
+    done, data, opened, model = train_opened(app, config, out, quiet=quiet, **options)
+    if opened is None:
+        return done
     began = time.perf_counter()
     result = app.stage("evaluate").evaluate(opened.engine, opened.config, data, quiet=quiet)
     _keep(app, done, result, began)
@@ -203,6 +263,8 @@ def summary(run: Run) -> str:
     """What a finished run has to say, in a few lines."""
     from .report import metrics_table
 
+    if not (run.path / "metrics.json").exists():
+        return f"{run.path}: this process is done; the first one writes the run"
     metrics = run.metrics
     lines = [f"{run.path}: {metrics['data']}", *metrics.get("notes", [])]
     if "model" in metrics:

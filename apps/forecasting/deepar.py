@@ -39,6 +39,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         self, lookback, horizon, lags, units, layers=1, cell="lstm", dropout=0.0, distribution="student_t",
         embedding=0, series=0, centred=True, floors=(1e-6,), **kwargs,
     ):  # fmt: skip
+        kwargs.setdefault("dtype", "float32")  # under mixed precision the cells and the head alone take 16 bits
         super().__init__(**kwargs)
         self.options = {
             "lookback": lookback, "horizon": horizon, "lags": lags, "units": units, "layers": layers, "cell": cell,
@@ -50,7 +51,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         self.floors = np.array(floors, "float32")
         self.cell = StackedCells([CELLS[cell](units) for _ in range(layers)])
         self.over_time = Recurrent(self.cell, return_sequences=True)
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = keras.layers.Dropout(dropout, dtype="float32")
         self.head = HEADS[distribution](1, name="distribution")
 
     def build(self, shapes):
@@ -77,7 +78,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         constant = self.constant(inputs, scale)
         parts.append(ops.repeat(constant[:, None], steps, axis=1))
         hidden = self.over_time(ops.concatenate(parts, axis=-1))
-        outputs = self.head(self.dropout(hidden, training=training))
+        outputs = ops.cast(self.head(self.dropout(hidden, training=training)), self.compute_dtype)
         units = ops.repeat(ops.stack([loc, scale], axis=-1), steps, axis=1)
         return ops.concatenate([outputs, units], axis=-1)
 

@@ -62,6 +62,7 @@ class SegmentNetwork(keras.layers.Layer):
         dropout=0.0,
         **kwargs,
     ):
+        kwargs.setdefault("dtype", "float32")  # under mixed precision the cell and dense layers alone take 16 bits
         super().__init__(**kwargs)
         self.options = {
             "lookback": lookback, "horizon": horizon, "segment": segment, "units": units, "embedding": embedding,
@@ -79,7 +80,7 @@ class SegmentNetwork(keras.layers.Layer):
         self.unrolled = Recurrent(self.cell, unroll=True)
         self.segment_in = keras.layers.Dense(units, activation="relu", name="segment_in")
         self.known_in = keras.layers.Dense(units, name="known_in")
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = keras.layers.Dropout(dropout, dtype="float32")
         self.segment_out = keras.layers.Dense(segment * outputs, name="segment_out")
         self.mixing = keras.layers.Dense(1 + len(self.cycles), kernel_initializer="zeros", name="mixing")
 
@@ -114,10 +115,10 @@ class SegmentNetwork(keras.layers.Layer):
         segments = self.segment_in(self.segments(ops.concatenate(steps, axis=-1), left=True))
         there = ops.any(self.segments(observed[..., None], left=True) > 0, axis=-1)
         state = (self.unrolled if unroll else self.over_time)(segments, mask=there)
-        decoded = self.decode(state, inputs)
+        decoded = self.decode(ops.cast(state, self.compute_dtype), inputs)
         if self.cycles:
             anchor = self.mixed(scaled, decoded)
-        outputs = self.segment_out(self.dropout(decoded, training=training))
+        outputs = ops.cast(self.segment_out(self.dropout(decoded, training=training)), self.compute_dtype)
         outputs = ops.reshape(outputs, (-1, self.ahead * self.segment, self.outputs))[:, : self.horizon]
         forecasts = self.spread(outputs) + anchor[..., None]
         tail = ops.broadcast_to(ops.stack([loc, scale], axis=-1), (ops.shape(y)[0], self.horizon, 2))
@@ -152,7 +153,8 @@ class SegmentNetwork(keras.layers.Layer):
         for lag, cycle in self.cycles:
             block = scaled[:, self.lookback - lag : self.lookback - lag + cycle]
             past.append(ops.tile(block, (1, -(-self.horizon // cycle)))[:, : self.horizon])
-        weights = ops.repeat(ops.softmax(self.mixing(decoded)), self.segment, axis=1)[:, : self.horizon]
+        weights = ops.softmax(ops.cast(self.mixing(decoded), self.compute_dtype))
+        weights = ops.repeat(weights, self.segment, axis=1)[:, : self.horizon]
         return ops.sum(ops.stack(past, axis=-1) * weights, axis=-1)
 
     def segments(self, steps, left):
@@ -175,7 +177,7 @@ class SegmentNetwork(keras.layers.Layer):
         if "static" in inputs:
             known.append(ops.repeat(inputs["static"][:, None], self.ahead, axis=1))
         if known:
-            queries = queries + self.known_in(ops.concatenate(known, axis=-1))
+            queries = queries + ops.cast(self.known_in(ops.concatenate(known, axis=-1)), self.compute_dtype)
         rows = ops.reshape(ops.repeat(state[:, None], self.ahead, axis=1), (-1, units))
         states = [rows, *(ops.zeros_like(rows) for _ in self.cell.state_size[1:])]
         output, _ = self.cell.step(ops.reshape(queries, (-1, units)), states)

@@ -190,6 +190,7 @@ class MusicNetwork(keras.layers.Layer):
         counts=False, attention=0, attention_heads=2,
         **kwargs,
     ):  # fmt: skip
+        kwargs.setdefault("dtype", "float32")  # under mixed precision the cells and dense layers alone take 16 bits
         super().__init__(**kwargs)
         self.options = {
             "kind": kind, "symbols": symbols, "voices": voices, "bar": bar, "cell": cell, "units": units,
@@ -201,9 +202,9 @@ class MusicNetwork(keras.layers.Layer):
         drops = {"dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
         self.cell = StackedCells([CELLS[cell](units, **drops) for _ in range(layers)])
         self.over_time = Recurrent(self.cell, return_sequences=True, return_state=True)
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = keras.layers.Dropout(dropout, dtype="float32")
         self.context = KeyContext(context) if context and kind == "frames" else None
-        self.past = PastAttention(attention, attention_heads) if attention else None
+        self.past = PastAttention(attention, attention_heads, dtype="float32") if attention else None
         self.joint = head == "joint" and kind != "performance"
         self.counts = counts and self.joint and kind == "frames"
         if kind == "frames":
@@ -280,6 +281,7 @@ class MusicNetwork(keras.layers.Layer):
         heard = self.heard(sequence[:, :-1])
         x = self.features(heard, inputs.get("place"), inputs.get("condition"))
         hidden, *cells = self.over_time(x, initial_state=before["cells"], training=training)
+        hidden = ops.cast(hidden, self.compute_dtype)
         attended, more, after = None, 0.0, {"cells": cells}
         if self.past:
             attended = self.past(hidden, heard)
@@ -299,7 +301,9 @@ class MusicNetwork(keras.layers.Layer):
             truth = self.one_hot(steps)
             logits = nade_logits(truth, visible + more, inner, *kernels, segments=CHORD)
             return logits + self.counted(ops.cumsum(truth, axis=-1) - truth) if self.counts else logits
-        return self.head(hidden, self.one_hot(steps)) if self.takes_targets() else self.head(hidden) + more
+        if self.takes_targets():
+            return self.head(hidden, self.one_hot(steps))
+        return ops.cast(self.head(hidden), self.compute_dtype) + more
 
     def counted(self, below):
         """The term of every key (..., 88) given how many keys sound below it."""
@@ -310,7 +314,7 @@ class MusicNetwork(keras.layers.Layer):
 
     def lately(self, frames, memory, hidden, attended):
         """Logits of the key context, given its memory after the frames."""
-        return self.context(self.context.gather(frames, memory, attended), hidden)
+        return ops.cast(self.context(self.context.gather(frames, memory, attended), hidden), self.compute_dtype)
 
     def one_hot(self, targets):
         if self.kind == "frames":

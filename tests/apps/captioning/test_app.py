@@ -62,7 +62,7 @@ def test_every_preset_is_a_valid_configuration():
         ({"word_swap": 1.0}, r"--word-swap: expected a share in \[0, 1\)"),
         ({"split": (0.9, 0.2, 0.1)}, "--split: expected three shares"),
         ({"beam": 0}, "--beam: expected 1 or more"),
-        ({"encoder": "squeezenet", "pool": 2}, "--pool is for --frozen True"),
+        ({"encoder": "squeezenet", "pool": 2}, "--pool is for --frozen"),
     ],
 )
 def test_a_wrong_configuration_is_named(options, message):

@@ -1,11 +1,14 @@
 """Training that is killed without warning goes on where it was."""
 
 import csv
+import json
+import random
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 OPTIONS = (
@@ -25,6 +28,32 @@ def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "run"
     subprocess.run([*TRAIN, path], check=True, capture_output=True)
     return path
+
+
+def step(path):
+    """Steps done in the epoch that the last checkpoint is in."""
+    last = path / "checkpoints" / "last.npz"
+    if not last.exists():
+        return 0
+    with np.load(last) as file:
+        return json.loads(file["history"].item())["step"]
+
+
+@pytest.mark.slow
+def test_killed_at_random_inside_an_epoch(tmp_path, whole):
+    """A checkpoint after every step: place in the data, seeds, optimizer and average go on where it was."""
+    path, train = tmp_path / "run", [*TRAIN[:-1], "--checkpoint-seconds", "0.001", TRAIN[-1]]
+    child = subprocess.Popen([*train, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.time() + 300
+    while not step(path) and child.poll() is None and time.time() < end:
+        time.sleep(0.002)
+    time.sleep(random.random())  # another moment in every run of the tests
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not (path / "metrics.json").exists()
+    done = subprocess.run([*train, path, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert history(path) == history(whole)
 
 
 @pytest.mark.slow
