@@ -148,12 +148,14 @@ _QUICK = Config(
     patience=0,
 )
 _ONLINE = dataclasses.replace(
-    _QUICK, lines=60000, layers=3, length=44, lines_per_epoch=10000, epochs=36, warmup_steps=200, average=0.998
+    _QUICK, lines=80000, layers=3, length=44, lines_per_epoch=10000, epochs=45, warmup_steps=200, average=0.998
 )
-_TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=24)
+_TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=30)
 _STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
-_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, epochs=20)
-_OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, lines=20000, lines_per_epoch=5000, epochs=16)
+_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, epochs=24)
+_OFFLINE = dataclasses.replace(
+    _ONLINE, model="offline", layers=2, lines=20000, length=36, lines_per_epoch=8000, epochs=25
+)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",

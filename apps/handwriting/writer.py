@@ -16,6 +16,7 @@ _PRINTED, _JOINED = ("futural",), ("cursive", "scripts")
 _DELAYED = "ijtxfAHI"  # letters whose further strokes may wait for the end of the word
 _LOOSE = "ijtf"  # letters whose dots and bars are seldom where they belong
 _WHOLE = "ij"  # letters whose strokes are never drawn as one
+_LEAD_IN = 8.5  # an outline that begins below leads in from the letter before, whose own stroke does so where they join
 _SUB = 5  # spline points per control point
 
 
@@ -202,7 +203,8 @@ def _word(word: str, cursor: float, writer: Writer, rng: np.random.Generator) ->
         offset = np.array([cursor - low + gap, rise + 10 * rng.normal(0, writer.wobble), 0])
         first, *rest = _loosened(letter, [s + offset for s in glyph], writer, rng)
         if joins and main:
-            main[-1] = np.concatenate([main[-1], first[len(first) > 3 :]])
+            leads_in = len(first) > 3 and glyph[0][0, 1] < _LEAD_IN
+            main[-1] = np.concatenate([main[-1], first[1:] if leads_in else first])
         else:
             main.append(first)
         waits = wait and letter in _DELAYED

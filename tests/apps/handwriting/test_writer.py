@@ -1,5 +1,6 @@
 """The generator: every letter, many hands, words of each split apart."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -63,6 +64,18 @@ def test_hands_differ_more_than_one_hand_does():
     within = np.mean([np.abs(frames(h, 1) - frames(h, 2)).mean() for h in hands])
     between = np.mean([np.abs(frames(a, 1) - frames(b, 1)).mean() for a, b in itertools.pairwise(hands)])
     assert between > 1.2 * within
+
+
+@pytest.mark.parametrize("letter", "bdhklt")
+def test_a_joined_letter_keeps_its_height(letter):
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        hand = writer.draw_writer(rng, "n" + letter)
+        hand = dataclasses.replace(hand, join=1.0, ascender=1.0, haste=0, uneven=0.0, wobble=0.02, slope=0.0, drift=0.0)
+        hand = dataclasses.replace(hand, bend=0.0, shake=0.0, noise=0.0, delay=1.0)
+        low, tall = (writer.write(text, hand, np.random.default_rng(1)) for text in ("nnn", f"n{letter}n"))
+        heights = [np.ptp(np.concatenate(ink.strokes)[:, 1]) for ink in (low, tall)]
+        assert heights[1] > 1.2 * heights[0], seed
 
 
 def test_no_word_is_in_two_splits():
