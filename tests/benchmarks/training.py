@@ -1,6 +1,6 @@
 """What stands around a training step: `python -m tests.benchmarks.training [--multi30k FOLDER] [--apps …]`.
 
-Padding: the share of the steps of an epoch that are padding, over the English sentences of Multi30k (`train.en`), in
+Padding: the share of the steps of an epoch that are padding, over the English sentences of Multi30k (`train.en.gz`), in
 batches of like length and in random ones. Checkpoints: seconds of one, as a share of the time between two at the
 default `--checkpoint-seconds`. Pipeline: training steps a second on batches that the application's data make while it
 trains, as a share of those on the same rows made before: arrays, or a list of batches where their shapes differ. The
@@ -10,6 +10,8 @@ two take turns, each turn with another epoch's order, and the medians are compar
 
 import argparse
 import dataclasses
+import gzip
+import importlib
 import statistics
 import tempfile
 import time
@@ -20,7 +22,7 @@ import numpy as np
 PRESETS = {
     "forecasting": {},
     "music": {},
-    "handwriting": {"lines": 1500},
+    "handwriting": {"lines": 640, "length": 12},
     "captioning": {"scenes": 400, "held_out_scenes": 50},
 }
 
@@ -30,7 +32,8 @@ def padding(folder: Path, batch_size: int, epochs=3):
     from elman.apps.core.batching import Batches
     from elman.apps.core.source import Source
 
-    sizes = np.array([len(line.split()) for line in (folder / "train.en").read_text(encoding="utf-8").splitlines()])
+    with gzip.open(folder / "train.en.gz", "rt", encoding="utf-8") as file:
+        sizes = np.array([len(line.split()) for line in file])
     batches = Batches(Source(len(sizes), lambda rows: (rows,), lambda: sizes), batch_size, seed=0)
     found = []
     for epoch in range(epochs):
@@ -41,11 +44,10 @@ def padding(folder: Path, batch_size: int, epochs=3):
 
 def prepared(name: str):
     """Configuration, compiled model and batches of an application's default preset."""
-    from elman.apps.cli import APPS
     from elman.apps.core import training
     from elman.apps.core.batching import Batches
 
-    app = APPS[name]
+    app = importlib.import_module(f"elman.apps.{name}").APP
     config = dataclasses.replace(app.preset(app.default), **PRESETS[name])
     data = app.stage("data").load(config)
     model = app.stage("model").build(config, data.codec)
@@ -112,7 +114,7 @@ def pipeline(model, batches, seconds: float, turns: int):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--multi30k", type=Path, help="a folder with train.en")
+    parser.add_argument("--multi30k", type=Path, help="a folder with train.en.gz")
     parser.add_argument("--apps", nargs="*", default=list(PRESETS), choices=list(PRESETS))
     parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
     parser.add_argument("--turns", type=int, default=5)
