@@ -8,6 +8,8 @@ here sees to it that the result is that of one device with the same batch.
 import contextlib
 import dataclasses
 import os
+import socket
+import time
 from dataclasses import dataclass
 
 import keras
@@ -95,6 +97,8 @@ def join(placement: devices.Placement) -> devices.Placement:
     import jax
 
     where = placement.coordinator
+    if placement.process:
+        reach(where, _patience())
     given = () if where == "auto" else (where, placement.processes, placement.process)
     try:
         jax.distributed.initialize(*given, initialization_timeout=_patience())
@@ -107,6 +111,21 @@ def join(placement: devices.Placement) -> devices.Placement:
 def _patience() -> int:
     """Seconds that a process waits for the others to come."""
     return int(os.environ.get("ELMAN_JOIN_SECONDS", "300"))
+
+
+def reach(address: str, seconds: float) -> None:
+    """Waits until the first process answers at HOST:PORT; JAX itself would end this process with a stack trace."""
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                told = f"no answer for {seconds:.0f} s ({error}); does the first process run there?"
+                raise ElmanError(f"--coordinator {address}: {told}") from None
+        time.sleep(0.2)
 
 
 def wait(name: str) -> None:

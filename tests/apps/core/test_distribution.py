@@ -13,7 +13,7 @@ import pytest
 from elman.apps.core import distribution
 from elman.apps.core.devices import Device, Placement
 from elman.apps.core.distribution import Share, Shared
-from elman.apps.core.errors import UsageError
+from elman.apps.core.errors import ElmanError, UsageError
 from tests.conftest import TINY
 
 
@@ -84,6 +84,14 @@ def test_several_processes_take_jax(elman, tmp_path):
     )
     assert answer.status == 2
     assert answer.err == "elman: --coordinator: several processes take the JAX backend: set KERAS_BACKEND=jax\n"
+
+
+def test_a_first_process_that_is_not_there_is_missed():
+    address = free_address()
+    with pytest.raises(ElmanError, match=f"--coordinator {address}: no answer for 0 s .* does the first process run"):
+        distribution.reach(address, 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        distribution.reach(f"127.0.0.1:{server.getsockname()[1]}", 0.0)
 
 
 def environment(backend):
