@@ -3,9 +3,9 @@
 Padding: the share of the steps of an epoch that are padding, over the English sentences of Multi30k (`train.en.gz`), in
 batches of like length and in random ones. Checkpoints: seconds of one, as a share of the time between two at the
 default `--checkpoint-seconds`. Pipeline: training steps a second on batches that the application's data make while it
-trains, as a share of those on the same rows made before: arrays, or a list of batches where their shapes differ. The
-two take turns, each turn with another epoch's order, and the medians are compared. What an application makes once
-(rendered scenes, written lines, encoded pieces) is made.
+trains, as a share of those on the same rows made before: arrays, of which the last batch lacks a row, as in an epoch of
+any number of rows, or a list of batches where their shapes differ. The two take turns, each turn with another epoch's
+order, and the medians are compared. What an application makes once (rendered scenes, written lines) is made.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def pipeline(model, batches, seconds: float, turns: int):
 
     def from_memory(made):
         try:
-            inputs, targets, *weights = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *made)
+            inputs, targets, *weights = keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:-1], *made)
         except ValueError:  # of different shapes
             return timed(Some(made))
         return timed(inputs, y=targets, sample_weight=weights[0] if weights else None, batch_size=batches.batch_size)
