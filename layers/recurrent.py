@@ -5,7 +5,7 @@ from keras import ops, tree
 
 from . import kernels
 from .cells import Cell, StackedCells
-from .cells.base import check_units
+from .cells.base import check_cell, check_units
 from .kernels.native import native_layers, native_scan
 from .nudges import active_nudges, nudged
 
@@ -19,7 +19,7 @@ class Recurrent(keras.layers.Layer):
         output_t, states_t = cell.step(inputs_t, states_{t-1}),    t = 1 … time
 
     Args:
-        cell: a cell of this package, a list of them (a stack), or any Keras cell.
+        cell: a cell of this package, any Keras cell, or a list of them (a stack).
         return_sequences: whether to return every output, or the last one.
         return_state: whether to return the final states too.
         go_backwards: whether to read the sequence from its end; outputs come in the order in which they are computed.
@@ -55,9 +55,9 @@ class Recurrent(keras.layers.Layer):
         **kwargs,
     ):
         if isinstance(cell, list | tuple):
-            cell = StackedCells(cell)
-        if not (callable(cell) and hasattr(cell, "state_size")):
-            raise ValueError(f"expected a cell, with a call method and a state_size, received {cell!r}")
+            ours = all(isinstance(part, Cell) for part in cell)
+            cell = StackedCells(cell) if ours else keras.layers.StackedRNNCells(list(cell))
+        check_cell(cell)
         kwargs.setdefault("dtype", getattr(cell, "dtype_policy", None))
         super().__init__(**kwargs)
         self.cell = cell
@@ -76,8 +76,9 @@ class Recurrent(keras.layers.Layer):
 
     def build(self, sequences_shape):
         _check_rank(sequences_shape)
-        if self.unroll and sequences_shape[1] is None:
+        if self.unroll and not sequences_shape[1]:
             raise ValueError(f"expected a known length to unroll, received sequences of shape {sequences_shape}")
+        self.features = sequences_shape[2]
         if isinstance(self.cell, keras.layers.Layer) and not self.cell.built:
             self.cell.build((sequences_shape[0], sequences_shape[2]))
             self.cell.built = True
@@ -89,24 +90,32 @@ class Recurrent(keras.layers.Layer):
         return list(states) if isinstance(states, list | tuple) else [states]
 
     def call(self, sequences, initial_state=None, mask=None, training=False, sequences_mask=None):
-        _check_rank(sequences.shape)
         mask = sequences_mask if mask is None else mask  # Keras fills in the latter where there are states too
         states = self._check_states(initial_state, self.get_initial_state(ops.shape(sequences)[0]))
-        sequences = ops.swapaxes(sequences, 0, 1)
-        if mask is not None:
-            mask = ops.expand_dims(ops.transpose(ops.cast(_check_mask(mask, sequences), "bool")), -1)
-            sequences = ops.where(mask, sequences, ops.zeros_like(sequences))
+        sequences, mask = self._time_major(sequences, mask)
         if self.go_backwards:
             sequences, mask = ops.flip(sequences, 0), None if mask is None else ops.flip(mask, 0)
         last = ops.zeros((ops.shape(sequences)[1], self._output_size()), dtype=self.compute_dtype)
         if self.recompute and training:
             outputs, last, states = self._run_in_segments(sequences, last, states, mask, training)
         else:
+            masks = self._draw_masks(sequences, training)
             outputs, last, states = self._run(
-                sequences, last, states, mask, self._draw_masks(sequences, training), training
+                self.cell, sequences, last, states, mask, masks, self.return_sequences, training
             )
         output = ops.swapaxes(outputs, 0, 1) if self.return_sequences else last
         return (output, *states) if self.return_state else output
+
+    def _time_major(self, sequences, mask):
+        """The sequences (time, batch, features), zero where they are masked, and the mask (time, batch, 1) or None."""
+        _check_rank(sequences.shape)
+        if not _agree(sequences.shape[2], self.features):
+            raise ValueError(f"expected {self.features} features, as in the first call, received {sequences.shape[2]}")
+        sequences = ops.swapaxes(ops.cast(sequences, self.compute_dtype), 0, 1)
+        if mask is None:
+            return sequences, None
+        mask = ops.expand_dims(ops.transpose(ops.cast(_check_mask(mask, sequences), "bool")), -1)
+        return ops.where(mask, sequences, ops.zeros_like(sequences)), mask
 
     def _draw_masks(self, sequences, training):
         return self.cell.draw_masks(ops.shape(sequences)[1]) if training and isinstance(self.cell, Cell) else None
@@ -123,7 +132,7 @@ class Recurrent(keras.layers.Layer):
         def segment(tensors, last, states):
             x, *rest = tensors
             mask = ops.cast(rest[0], "bool") if rest else None
-            outputs, last, states = self._run(x, last, states, mask, masks, training)
+            outputs, last, states = self._run(self.cell, x, last, states, mask, masks, self.return_sequences, training)
             # The states first: keras.remat on TensorFlow waits for the gradient of the first result alone.
             return states, last, outputs if self.return_sequences else last
 
@@ -135,24 +144,50 @@ class Recurrent(keras.layers.Layer):
             gathered.append(outputs)
         return ops.concatenate(gathered) if self.return_sequences else None, last, states
 
-    def _run(self, sequences, last, states, mask, masks, training):
+    def _run(self, cell, sequences, last, states, mask, masks, collect, training):
         """Time-major sequences to (outputs or None, last output, states); `last` is the output before them."""
         nudges = active_nudges()
-        native = native_layers(self.cell) if mask is None else []
+        native = native_layers(cell) if mask is None else []
         if native:
             return native_scan(native, sequences, states)
-        collect, zero_output = self.return_sequences, self.zero_output_for_mask
-        if nudges is None and self._compiles(training):
-            return kernels.compiled_scan(self.cell, sequences, last, states, mask, masks, zero_output, collect)
-        if nudges is None and self._runs_in_parallel(sequences, mask, training):
-            outputs, states = self.cell.parallel(self.cell.project(sequences, masks), states)
+        length = sequences.shape[0]
+        looping = nudges is None and not self.unroll and length != 0
+        fast = looping and kernels.compiles(cell, training)
+        if isinstance(cell, StackedCells) and (fast or (looping and training)):
+            return self._run_in_turn(cell.cells, sequences, last, states, mask, masks, collect, training)
+        if fast and vars(type(cell)).get("compiled", False):  # not inherited: a subclass may change the step
+            zero_output = self.zero_output_for_mask
+            return kernels.compiled_scan(cell, sequences, last, states, mask, masks, zero_output, collect)
+        if fast and hasattr(cell, "parallel") and (length is None or length >= _PARALLEL_FROM):
+            outputs, states = cell.parallel(cell.project(sequences, masks), states, mask)
+            if mask is not None:
+                outputs = _hold(outputs, mask, last, self.zero_output_for_mask)
             return outputs if collect else None, outputs[-1], states
-        project, step, finish = _parts(self.cell, sequences, states, masks, training)
+        return self._loop(cell, sequences, last, states, mask, masks, collect, training)
+
+    def _run_in_turn(self, cells, sequences, last, states, mask, masks, collect, training):
+        """A stack, one cell after the other over the whole sequence, so that each takes the fastest way it has.
+
+        In training it also keeps what the cells draw out of the loop, where JAX allows no drawing.
+        """
+        final, top = [], len(cells) - 1
+        for i, (cell, state) in enumerate(zip(cells, states, strict=True)):
+            before = last if i == top else ops.zeros((ops.shape(last)[0], cell.output_size), dtype=self.compute_dtype)
+            sequences, before, state = self._run(
+                cell, sequences, before, state, mask, masks and masks[i], collect or i < top, training
+            )
+            final.append(state)
+        return sequences, before, final
+
+    def _loop(self, cell, sequences, last, states, mask, masks, collect, training):
+        """As `_run`, step by step."""
+        nudges = active_nudges()
+        project, step, finish = _parts(cell, sequences, states, masks, training)
         xs = project(sequences)
         scan = _unrolled if self.unroll else kernels.scan
         if nudges is not None:
             step, xs, training = (
-                nudged(self.cell, step, masks),
+                nudged(cell, step, masks),
                 (xs, nudges.take(self, ops.shape(sequences)[0], states)),
                 True,
             )
@@ -160,21 +195,10 @@ class Recurrent(keras.layers.Layer):
             outputs, last, states = scan(step, xs, states, collect, training)
         else:
             # Beside the states goes the output before, which a masked step repeats.
-            step = _masked(step, zero_output)
+            step = _masked(step, self.zero_output_for_mask)
             outputs, _, (last, *states) = scan(step, (xs, mask), [last, *states], collect, training)
         finish()
         return outputs, last, states
-
-    def _compiles(self, training):
-        ready = vars(type(self.cell)).get("compiled", False)  # not inherited: a subclass may change the step
-        return ready and not self.unroll and kernels.compiles(self.cell, training)
-
-    def _runs_in_parallel(self, sequences, mask, training):
-        """Whether the cell's parallel form is right and the faster: not where a model is exported, nor step by step."""
-        if not hasattr(self.cell, "parallel") or mask is not None or self.unroll:
-            return False
-        length = sequences.shape[0]
-        return (length is None or length >= _PARALLEL_FROM) and kernels.compiles(self.cell, training)
 
     def _output_size(self):
         size = getattr(self.cell, "output_size", None)
@@ -184,14 +208,16 @@ class Recurrent(keras.layers.Layer):
         if received is None:
             return expected
         received = list(received) if isinstance(received, list | tuple) else [received]
-        shapes = [tree.map_structure(lambda s: tuple(s.shape), states) for states in (expected, received)]
+        shapes = [
+            tree.map_structure(lambda s: tuple(getattr(s, "shape", ())), states) for states in (expected, received)
+        ]
         try:
             tree.assert_same_structure(expected, received)
             matching = all(
                 len(e.shape) == len(r.shape) and all(_agree(m, n) for m, n in zip(e.shape, r.shape, strict=True))
                 for e, r in zip(tree.flatten(expected), tree.flatten(received), strict=True)
             )
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):
             matching = False
         if not matching:
             raise ValueError(f"expected initial states of shapes {shapes[0]}, received {shapes[1]}")
@@ -275,6 +301,19 @@ def _masked(step, zero_output):
         return emitted, [held, *tree.map_structure(choose, new, states)]
 
     return masked_step
+
+
+def _hold(outputs, keep, last, zero_output):
+    """`outputs` (time, batch, size) where a masked step puts out what the step before it does, or zero."""
+    if zero_output:
+        return ops.where(keep, outputs, ops.zeros_like(outputs))
+    time, batch, size = ops.shape(outputs)
+    keep, now = keep[..., 0], ops.arange(time)[:, None]
+    taken = ops.argsort(ops.where(keep, now, now + time), axis=0)  # the steps that are taken, in order, come first
+    count = ops.cumsum(ops.cast(keep, "int32"), axis=0)
+    step = ops.take_along_axis(taken, ops.maximum(count - 1, 0), axis=0)
+    rows = ops.take(ops.reshape(outputs, (-1, size)), step * batch + ops.arange(batch), axis=0)
+    return ops.where(ops.expand_dims(count > 0, -1), rows, last)
 
 
 def _unrolled(step, xs, states, collect, training=False):

@@ -391,6 +391,22 @@ ATTENTIONS = [
 TABLE = [*CELLS, *ATTENTIONS]
 
 
+def dropping(rate):
+    """Every cell that can drop out, doing so, and cells of Keras."""
+    inputs, both = {"dropout": rate}, {"dropout": rate, "recurrent_dropout": rate}
+    with_kernel = (
+        *(el.ElmanCell, el.LSTMCell, el.GRUCell, el.LayerNormLSTMCell, el.LayerNormGRUCell),
+        *(el.IndRNNCell, el.SLSTMCell, el.NASCell, el.EchoStateCell),
+    )
+    cells = [cell(UNITS, **both) for cell in with_kernel]
+    cells += [cell(UNITS, **inputs) for cell in (el.MinGRUCell, el.MinLSTMCell, el.MLSTMCell)]
+    cells += [el.DropoutCell(el.LRUCell(UNITS), rate, rate), el.ZoneoutCell(el.GRUCell(UNITS, **both), rate)]
+    cells += [el.StackedCells([el.LSTMCell(UNITS, **both), el.ZoneoutCell(el.LRUCell(4)), el.MinGRUCell(5, **inputs)])]
+    cells += [keras.layers.LSTMCell(UNITS, **both), keras.layers.GRUCell(UNITS, **both)]
+    cells += [keras.layers.StackedRNNCells([keras.layers.LSTMCell(UNITS, **both), keras.layers.GRUCell(4, **both)])]
+    return {f"{number}_{type(cell).__name__}": cell for number, cell in enumerate(cells)}
+
+
 @dataclasses.dataclass(frozen=True)
 class Head:
     """A head: `target(rng, lead)` draws targets for steps of the shape `lead`, `loss` trains it."""

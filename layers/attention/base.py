@@ -75,6 +75,8 @@ class Attention(keras.layers.Layer):
         return read(weights, values), weights, self.update(state, weights)
 
     def call(self, query, memory, memory_mask=None):
+        if len(query.shape) != 2:
+            raise ValueError(f"expected a query of shape (batch, units), received {tuple(query.shape)}")
         memory = self.prepare(memory, memory_mask)
         context, weights, _ = self.attend(query, memory, self.initial_state(memory))
         return context, weights

@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from ..cells.base import Cell, check_units
+from ..cells.base import Cell, check_cell, check_units
 from .base import Attention
 
 
@@ -53,8 +53,7 @@ class AttentionCell(Cell):
         gated=False,
         **kwargs,
     ):
-        if not (callable(cell) and hasattr(cell, "state_size")):
-            raise ValueError(f"expected a cell, with a call method and a state_size, received {cell!r}")
+        check_cell(cell)
         if not isinstance(attention, Attention):
             raise ValueError(f"expected an attention of elman.layers, received {attention!r}")
         if gated and not attend_first:

@@ -76,15 +76,14 @@ class AttentionDecoder(Recurrent):
         """As the driver, on a step that emits [output; weights]."""
         batch, size = ops.shape(sequences)[0], self.cell.output_size
         masks = self.cell.draw_masks(batch) if training else None
-        xs, previous = ops.swapaxes(sequences, 0, 1), ops.zeros((batch, size), dtype=self.compute_dtype)
+        states = self._check_states(states, self.get_initial_state(batch))
+        xs, mask = self._time_major(sequences, mask)
+        previous = ops.zeros((batch, size), dtype=self.compute_dtype)
 
         def step(x, states):
             output, states = self.cell.recur(x, states, masks)
             return ops.concatenate([output, self.cell.alignment(states)], -1), states
 
-        if mask is not None:
-            mask = ops.expand_dims(ops.transpose(ops.cast(mask, "bool")), -1)
-            xs = ops.where(mask, xs, ops.zeros_like(xs))
         xs = self.cell.project(xs, masks)
         if mask is None:
             both, _, states = kernels.scan(step, xs, states, True, training)

@@ -18,6 +18,13 @@ def check_rate(rate, name="dropout"):
     return rate
 
 
+def check_cell(cell):
+    """Return `cell` when it is a cell, of this package or of Keras; raise a ValueError that says so when it is not."""
+    if isinstance(cell, type | keras.layers.RNN) or not (callable(cell) and hasattr(cell, "state_size")):
+        raise ValueError(f"expected a cell, with a call method and a state_size, received {cell!r}")
+    return cell
+
+
 class Cell(keras.layers.Layer):
     """One step of a recurrent network, `step(inputs, states) -> (output, states)`, with nothing hidden in the object.
 
@@ -33,7 +40,8 @@ class Cell(keras.layers.Layer):
 
     What is random in training is drawn once per sequence by `draw_masks` and reaches the step as the argument `masks`:
     None is the inference form. Noise that differs from step to step is drawn by `project` when `masks` is not None, and
-    travels as part of what it returns. A cell also works inside `keras.layers.RNN`, which draws masks at every step.
+    travels as part of what it returns. A cell also works inside `keras.layers.RNN`, where masks are drawn at every
+    step; on JAX, whose loop cannot draw, dropout and zoneout need `Recurrent`.
 
     Attributes:
         state_size: a list with one entry per state: an integer n for (batch, n), a tuple for (batch, *shape), or again
@@ -69,6 +77,11 @@ class Cell(keras.layers.Layer):
         return zeros(list(self.state_size))
 
     def call(self, inputs, states, training=False):
+        if len(inputs.shape) != 2:
+            raise ValueError(f"expected inputs of shape (batch, features), received {tuple(inputs.shape)}")
+        if not isinstance(states, list | tuple) or len(states) != len(self.state_size):
+            shapes = keras.tree.map_structure(lambda s: tuple(s.shape), states)
+            raise ValueError(f"expected a list of states of sizes {list(self.state_size)}, received shapes {shapes}")
         masks = self.draw_masks(ops.shape(inputs)[0]) if training else None
         return self.step(inputs, states, masks)
 

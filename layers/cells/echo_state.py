@@ -26,12 +26,13 @@ class SpectralRadius(keras.initializers.Initializer):
 
     def __call__(self, shape, dtype=None):
         rng = np.random.default_rng(self.seed)
-        matrix = rng.normal(size=shape) * (rng.random(shape) < self.connectivity)
-        largest = np.abs(np.linalg.eigvals(matrix)).max()
-        # A small matrix with hardly an entry may be nilpotent: it then has no radius to scale.
-        if largest < 1e-6:
-            raise ValueError(f"expected a matrix with cycles, received none at connectivity {self.connectivity}")
-        return ops.convert_to_tensor(matrix * (self.radius / largest), dtype=dtype)
+        for _ in range(100):
+            matrix = rng.normal(size=shape) * (rng.random(shape) < self.connectivity)
+            largest = np.abs(np.linalg.eigvals(matrix)).max()
+            # A small matrix with hardly an entry may be nilpotent: it then has no radius to scale.
+            if largest > 1e-6:
+                return ops.convert_to_tensor(matrix * (self.radius / largest), dtype=dtype)
+        raise ValueError(f"expected a connectivity that leaves cycles in {shape}, received {self.connectivity}")
 
     def get_config(self):
         return {"radius": self.radius, "connectivity": self.connectivity, "seed": self.seed}

@@ -101,8 +101,9 @@ def _scan(a, b, start):
 class InputGatedCell(KernelCell):
     """A cell whose gates see the input alone: an input kernel W and a bias b, no recurrent kernel.
 
-    It can then run in parallel over time: `parallel(projected, states) -> (outputs, states)`, time first, equals the
-    loop of `recur` over what `project` returns for a whole sequence.
+    It can then run in parallel over time: `parallel(projected, states, keep) -> (outputs, states)`, time first, equals
+    the loop of `recur` over what `project` returns for a whole sequence; where keep (time, batch, 1) is false, the
+    states stay as they are.
     """
 
     def __init__(self, units, **kwargs):
@@ -123,9 +124,11 @@ class InputGatedCell(KernelCell):
         hidden = a * states[0] + b
         return hidden, [hidden]
 
-    def parallel(self, projected, states):
+    def parallel(self, projected, states, keep=None):
         """The outputs (time, batch, units) and the final states."""
         a, b = projected
+        if keep is not None:
+            a, b = ops.where(keep, a, ops.ones_like(a)), ops.where(keep, b, ops.zeros_like(b))
         (hidden,) = linear_scan((a,), (b,), (states[0],))
         return hidden, [hidden[-1]]
 
@@ -158,6 +161,8 @@ class LRUCell(Cell):
         self.state_units = self.units if state_units is None else check_units(state_units, "state_units")
         if not 0 <= min_radius < max_radius < 1:
             raise ValueError(f"expected 0 <= min_radius < max_radius < 1, received {min_radius} and {max_radius}")
+        if not max_phase > 0:
+            raise ValueError(f"expected max_phase above 0, received {max_phase}")
         self.min_radius, self.max_radius, self.max_phase, self.seed = min_radius, max_radius, max_phase, seed
         self.state_size = [self.state_units, self.state_units]
         self.output_size = self.units
@@ -208,12 +213,15 @@ class LRUCell(Cell):
         # Re(s C) of complex s and C: the lower half of the kernel holds minus the imaginary part of C.
         return matmul(ops.concatenate(states, axis=-1), self.output_kernel)
 
-    def parallel(self, projected, states):
+    def parallel(self, projected, states, keep=None):
         """The outputs (time, batch, units) and the final states."""
         driven, skip = projected
         shape = (ops.shape(driven)[0], 1, self.state_units)
         a = [ops.broadcast_to(x, shape) for x in self._eigenvalues()]
         a = [ops.reshape(x, (driven.shape[0] or -1, 1, self.state_units)) for x in a]
+        if keep is not None:
+            driven = ops.where(keep, driven, ops.zeros_like(driven))
+            a = [ops.where(keep, x, y) for x, y in zip(a, (ops.ones_like(a[0]), ops.zeros_like(a[1])), strict=True)]
         all_states = linear_scan(a, ops.split(driven, 2, axis=-1), states)
         return self._read(all_states, ops.matmul) + skip, [s[-1] for s in all_states]
 

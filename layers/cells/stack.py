@@ -21,7 +21,7 @@ class StackedCells(Cell):
     def __init__(self, cells, **kwargs):
         cells = list(cells)
         if not cells or not all(isinstance(cell, Cell) for cell in cells):
-            raise ValueError(f"expected a list of one or more cells, received {cells}")
+            raise ValueError(f"expected a list of one or more cells of elman.layers, received {cells}")
         kwargs.setdefault("dtype", cells[0].dtype_policy)
         super().__init__(**kwargs)
         self.cells = cells

@@ -3,6 +3,12 @@ from keras import ops, tree
 
 from .base import check_rate
 from .dropout import WrapperCell
+from .xlstm import SLSTMCell
+
+
+def _sizes(size):
+    """The sizes of the states one after the other; that of a state which is no vector is a tuple."""
+    return [inner for part in size for inner in _sizes(part)] if isinstance(size, list) else [size]
 
 
 @keras.saving.register_keras_serializable(package="elman")
@@ -16,7 +22,8 @@ class ZoneoutCell(WrapperCell):
     (as h of an LSTM or a GRU), the output is that state after zoneout.
 
     Args:
-        cell: a cell of this package whose states are real numbers that may be averaged (LSTM, GRU, Elman, …).
+        cell: a cell of this package whose states are vectors that may be averaged (LSTM, GRU, Elman, …; of an sLSTM
+            h alone).
         rates: the rate in [0, 1) of every state, or a list with one rate per state (for an LSTM: h, c).
         seed: seeds the draws.
 
@@ -25,10 +32,14 @@ class ZoneoutCell(WrapperCell):
 
     def __init__(self, cell, rates=0.1, seed=None, **kwargs):
         super().__init__(cell, **kwargs)
-        sizes = tree.flatten(self.state_size)
+        sizes = _sizes(self.state_size)
         self.rates = [rates] * len(sizes) if isinstance(rates, int | float) else list(rates)
-        if len(self.rates) != len(sizes) or any(not isinstance(size, int) for size in sizes):
+        if any(not isinstance(size, int) for size in sizes):
+            raise ValueError(f"expected a cell whose states are vectors, received states of sizes {self.state_size}")
+        if len(self.rates) != len(sizes):
             raise ValueError(f"expected one rate for each of the states {self.state_size}, received {rates!r}")
+        if isinstance(cell, SLSTMCell) and any(self.rates[1:]):
+            raise ValueError(f"expected rates [rate, 0, 0, 0], as c, n and m are of one scale, received {rates!r}")
         for rate in self.rates:
             check_rate(rate, "rates")
         self.seed = seed

@@ -18,14 +18,15 @@ def scan(step, xs, states, collect, training=False):
         xs: tree of tensors, time first.
         states: tree of tensors.
         collect: whether to return every output.
-        training: whether the loop will be differentiated: where not, outputs of an unknown batch size are gathered
-            without a list of tensors, which has no built-in LiteRT op.
+        training: whether the loop will be differentiated: it then says how many steps there are at most, without which
+            XLA has no backward pass of it. Where not, outputs of an unknown batch size are gathered without a list of
+            tensors, which has no built-in LiteRT op.
 
     Returns:
         (outputs, time first, or None; last output, zeros where there are no steps; states).
     """
     flat = tf.nest.flatten(xs)
-    length = tf.shape(flat[0])[0]
+    length = tf.shape(flat[0])[0] if flat[0].shape[0] is None else flat[0].shape[0]
     leaves = tf.nest.flatten(states)
     output, probe = step(tf.nest.map_structure(_zeros_of_a_step, xs), states)
     probe = tf.nest.flatten(probe)
@@ -60,6 +61,7 @@ def scan(step, xs, states, collect, training=False):
         body,
         (tf.constant(0), tf.zeros_like(output), carry, gathered),
         shape_invariants=(tf.TensorShape([]), output.shape, shapes, gathered_shapes),
+        maximum_iterations=length if training else None,
     )
     for k, value in zip(moving, final, strict=True):
         leaves[k] = value

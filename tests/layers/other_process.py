@@ -1,4 +1,4 @@
-"""What test_descriptors.py asks of another process: `python -m tests.layers.other_process jax|load FOLDER`."""
+"""What test_descriptors.py asks of another process: `python -m tests.layers.other_process jax|load|fit FOLDER`."""
 
 import pathlib
 import sys
@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from elman.layers import Recurrent
+from elman.layers import AttentionCell, AttentionDecoder, Recurrent
 from tests import descriptors
+from tests.descriptors import FEATURES, HEADS, TABLE
 
 BATCH, TIME = 2, 4
 
@@ -19,8 +20,13 @@ def objective(descriptor, cell):
     layer = Recurrent(cell, return_sequences=True)
     weight = np.cos(np.arange(TIME, dtype="float32"))[None, :, None]
 
+    training = descriptor.name not in (
+        "zoneout",
+        "dropout",
+    )  # which would draw; training takes the compiled loop on JAX
+
     def value(x):
-        outputs = layer(x, initial_state=descriptors.start(cell, BATCH, memory))
+        outputs = layer(x, initial_state=descriptors.start(cell, BATCH, memory), training=training)
         return ops.sum(ops.sin(outputs) * weight), outputs
 
     return value, ops.convert_to_tensor(x)
@@ -40,28 +46,88 @@ def head_objective(head, layer, dtype="float32"):
     return value, ops.convert_to_tensor(x.astype(dtype))
 
 
+def pure(value, layer):
+    """`value` as a function of x and the trainable weights of a layer."""
+
+    def function(x, weights):
+        with keras.StatelessScope(zip(layer.trainable_weights, weights, strict=True)):
+            return value(x)
+
+    return function
+
+
 def jax_results(folder):
     """Outputs and gradients of the whole table on JAX, with the weights that TensorFlow wrote."""
     import jax
 
-    results, functions = {}, []
-    for descriptor in descriptors.TABLE:
+    results, functions = {}, {}
+    for descriptor in TABLE:
         cell = descriptor.make()
-        cell.build((None, descriptors.FEATURES))
+        cell.build((None, FEATURES))
         cell.built = True
         with np.load(folder / f"{descriptor}.npz") as saved:
             cell.set_weights([saved[f"arr_{i}"] for i in range(len(saved.files))])
-        functions.append((str(descriptor), *objective(descriptor, cell)))
-    for head in descriptors.HEADS:
+        functions[str(descriptor)] = cell, *objective(descriptor, cell)
+    for head in HEADS:
         layer = descriptors.build_head(head)
-        functions.append((str(head), *head_objective(head, layer)))
+        functions[str(head)] = layer, *head_objective(head, layer)
 
-    def everything():
-        return {name: jax.value_and_grad(value, has_aux=True)(x) for name, value, x in functions}
+    def all_of_them():
+        return {
+            name: jax.value_and_grad(pure(value, layer), (0, 1), has_aux=True)(
+                x, [w.value for w in layer.trainable_weights]
+            )
+            for name, (layer, value, x) in functions.items()
+        }
 
-    for name, ((_, outputs), gradient) in jax.jit(everything)().items():
-        results[f"{name}_outputs"], results[f"{name}_gradient"] = outputs, gradient
+    for name, ((_, outputs), (dx, dweights)) in jax.jit(all_of_them)().items():
+        results[f"{name}_outputs"] = outputs
+        results[f"{name}_gradient"] = np.concatenate([np.ravel(g) for g in (dx, *dweights)])
     np.savez(folder / "jax.npz", **results)
+
+
+def everything(dropout=0.0):
+    """One functional model with a branch for every entry of the table, and cells that drop out where asked."""
+    sequence, targets = keras.Input((None, FEATURES), name="sequence"), keras.Input((None, 12), name="targets")
+    memories = {n: keras.Input((None, n), name=f"memory{n}") for n in {d.memory for d in TABLE if d.memory}}
+    outputs = {}
+    for descriptor in TABLE:
+        cell = descriptor.make()
+        if isinstance(cell, AttentionCell):
+            options = ("attention_units", "activation", "attend_first", "input_feeding")
+            options = {name: getattr(cell, name) for name in options}
+            layer = AttentionDecoder(cell.cell, cell.attention, **options, return_alignments=True, name=str(descriptor))
+            outputs[str(descriptor)], outputs[f"{descriptor}_alignments"] = layer(sequence, memories[descriptor.memory])
+        else:
+            outputs[str(descriptor)] = Recurrent(cell, return_sequences=True, name=str(descriptor))(sequence)
+    for name, cell in descriptors.dropping(dropout).items() if dropout else ():
+        outputs[f"{name}_dropout"] = Recurrent(cell, return_sequences=True, name=f"{name}_dropout")(sequence)
+    for head in HEADS:
+        layer = head.make(name=f"{head}_head")
+        outputs[f"{head}_head"] = layer(sequence, targets) if head.name == "nade" else layer(sequence)
+    names = {"sequence": sequence, "targets": targets, **{m.name: m for m in memories.values()}}
+    return keras.Model(names, outputs)
+
+
+def inputs(batch, time):
+    """Inputs of `everything`."""
+    data = {"sequence": descriptors.inputs(batch, time)[0]}
+    data["targets"] = np.random.default_rng(0).integers(0, 2, (batch, time, 12)).astype("float32")
+    return data | {f"memory{d.memory}": descriptors.inputs(batch, time, d.memory)[1] for d in TABLE if d.memory}
+
+
+def fit(folder):
+    """Losses of a few epochs of all layers at once, compiled by XLA, in full and in mixed precision."""
+    results = {}
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        keras.utils.set_random_seed(0)
+        model, data = everything(dropout=0.1), inputs(6, 3)
+        shapes = {name: (6, *output.shape[1:]) for name, output in model(data).items()}
+        model.compile("adam", "mse", jit_compile=True)
+        targets = {name: np.zeros(shape, "float32") for name, shape in shapes.items()}
+        results[policy] = model.fit(data, targets, batch_size=4, epochs=4, verbose=0).history["loss"]
+    np.savez(folder / "fit.npz", **results)
 
 
 def load(folder):
@@ -73,4 +139,4 @@ def load(folder):
 
 
 if __name__ == "__main__":
-    {"jax": jax_results, "load": load}[sys.argv[1]](pathlib.Path(sys.argv[2]))
+    {"jax": jax_results, "load": load, "fit": fit}[sys.argv[1]](pathlib.Path(sys.argv[2]))

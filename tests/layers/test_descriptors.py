@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from keras import ops, tree
 
-from elman.layers import AttentionCell, AttentionDecoder, Recurrent
+from elman.layers import Recurrent
 from tests import descriptors
 from tests.descriptors import FEATURES, HEADS, POSITIONS, TABLE
 from tests.layers import other_process
@@ -161,21 +161,21 @@ def elsewhere(mode, folder, **environment):
 @pytest.fixture(scope="module")
 def on_jax(folder):
     """The table and the heads on TensorFlow and on JAX, with the same weights."""
-    results = {}
+    results, functions = {}, {}
     for descriptor in TABLE:
         cell = descriptors.build(descriptor)
         np.savez(folder / f"{descriptor}.npz", *cell.get_weights())
-        value, x = other_process.objective(descriptor, cell)
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            total, outputs = value(x)
-        results[str(descriptor)] = outputs, tape.gradient(total, x)
+        functions[str(descriptor)] = cell, *other_process.objective(descriptor, cell)
     for head in HEADS:
-        value, x = other_process.head_objective(head, descriptors.build_head(head))
+        layer = descriptors.build_head(head)
+        functions[str(head)] = layer, *other_process.head_objective(head, layer)
+    for name, (layer, value, x) in functions.items():
+        variables = [x, *(w.value for w in layer.trainable_weights)]
         with tf.GradientTape() as tape:
             tape.watch(x)
             total, outputs = value(x)
-        results[str(head)] = outputs, tape.gradient(total, x)
+        gradients = tape.gradient(total, variables, unconnected_gradients="zero")
+        results[name] = outputs, np.concatenate([np.ravel(tf.convert_to_tensor(g)) for g in gradients])
     elsewhere("jax", folder, KERAS_BACKEND="jax")
     return results, dict(np.load(folder / "jax.npz"))
 
@@ -234,31 +234,8 @@ def test_training_a_head_reduces_its_loss_in_every_policy(head):
     assert starts[1] == pytest.approx(starts[0], rel=0.05)
 
 
-def everything():
-    """One functional model with a branch for every entry of the table."""
-    sequence, targets = keras.Input((None, FEATURES), name="sequence"), keras.Input((None, 12), name="targets")
-    memories = {n: keras.Input((None, n), name=f"memory{n}") for n in {d.memory for d in TABLE if d.memory}}
-    outputs = {}
-    for descriptor in TABLE:
-        cell = descriptor.make()
-        if isinstance(cell, AttentionCell):
-            options = ("attention_units", "activation", "attend_first", "input_feeding")
-            options = {name: getattr(cell, name) for name in options}
-            layer = AttentionDecoder(cell.cell, cell.attention, **options, return_alignments=True, name=str(descriptor))
-            outputs[str(descriptor)], outputs[f"{descriptor}_alignments"] = layer(sequence, memories[descriptor.memory])
-        else:
-            outputs[str(descriptor)] = Recurrent(cell, return_sequences=True, name=str(descriptor))(sequence)
-    for head in HEADS:
-        layer = head.make(name=f"{head}_head")
-        outputs[f"{head}_head"] = layer(sequence, targets) if head.name == "nade" else layer(sequence)
-    names = {"sequence": sequence, "targets": targets, **{m.name: m for m in memories.values()}}
-    return keras.Model(names, outputs)
-
-
 def test_a_fresh_process_loads_every_layer(folder):
-    model = descriptors.randomized(everything())
-    data = {"sequence": descriptors.inputs(2, 3)[0], "targets": np.eye(12, dtype="float32")[:6].reshape(2, 3, 12)}
-    data |= {f"memory{d.memory}": descriptors.inputs(2, 3, d.memory)[1] for d in TABLE if d.memory}
+    model, data = descriptors.randomized(other_process.everything()), other_process.inputs(2, 3)
     model.save(folder / "model.keras")
     np.savez(folder / "inputs.npz", **data)
     elsewhere("load", folder)
@@ -280,6 +257,16 @@ def test_half_precision_follows_float32(descriptor, dtype):
     got, *_ = run(descriptor, half, x, memory)
     assert keras.backend.standardize_dtype(got.dtype) == dtype
     assert_close(got, expected, 0.15 if dtype == "bfloat16" else 0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_every_layer_trains_compiled_and_in_mixed_precision(backend, folder):
+    elsewhere("fit", folder, KERAS_BACKEND=backend)
+    losses = np.load(folder / "fit.npz")
+    for policy in ("float32", "mixed_bfloat16"):
+        assert np.all(np.isfinite(losses[policy]))
+        assert losses[policy][-1] < losses[policy][0]
 
 
 def exported(descriptor, cell, whole=False, batch=2):

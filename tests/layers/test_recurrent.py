@@ -11,6 +11,7 @@ from elman.layers import (
     LayerNormGRUCell,
     LayerNormLSTMCell,
     LSTMCell,
+    MinGRUCell,
     Recurrent,
     StackedCells,
 )
@@ -39,7 +40,8 @@ COMPILED = {
 
 def randomize(cell, seed=1):
     rng = np.random.default_rng(seed)
-    cell.set_weights([rng.normal(size=w.shape) * 0.5 for w in cell.weights])
+    for weight in cell.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape) * 0.5)
 
 
 def copy(theirs, cell):
@@ -211,6 +213,28 @@ def test_windows_of_truncated_back_propagation():
     assert np.all(np.abs(gradient[:, 4:]).sum(-1) > 0)
 
 
+@pytest.mark.parametrize("collect", [False, True])
+def test_a_stack_in_training_is_that_of_its_steps(collect):
+    """A stack runs cell by cell, each in its fastest form; unrolled, it runs step by step."""
+    cell = StackedCells([ElmanCell(3), LSTMCell(4, recurrent_dropout=0.4, seed=1), MinGRUCell(5), GRUCell(6)])
+    fast, slow = (Recurrent(cell, collect, True, zero_output_for_mask=True, unroll=u) for u in (False, True))
+    fast.build(X.shape)
+    randomize(cell)
+    states = [[tf.constant(RNG.normal(size=(3, n)), "float32") for n in c.state_size] for c in cell.cells]
+    weights, x = RNG.normal(size=(3, 7, 6) if collect else (3, 6)).astype("float32"), tf.constant(X)
+    results = []
+    for layer in (fast, slow):
+        cell.cells[1].seed_generator.state.assign([1, 2])
+        with tf.GradientTape() as tape:
+            tape.watch([x, states])
+            output, *final = layer(x, initial_state=states, mask=MASK, training=True)
+            loss = tf.reduce_sum(output * weights) + sum(tf.reduce_sum(s**2) for s in tf.nest.flatten(final))
+        variables = [x, *tf.nest.flatten(states), *(w.value for w in cell.trainable_weights)]
+        results.append([output, *tf.nest.flatten(final), *tape.gradient(loss, variables)])
+    for e, r in zip(*results, strict=True):
+        np.testing.assert_allclose(r, e, atol=2e-5, rtol=1e-4)
+
+
 def test_stack_is_layer_on_layer():
     cells = [ElmanCell(3), LSTMCell(4), GRUCell(6)]
     stacked = Recurrent(cells, return_sequences=True)(X, mask=MASK)
@@ -218,6 +242,21 @@ def test_stack_is_layer_on_layer():
     for cell in cells:
         y = Recurrent(cell, return_sequences=True)(y, mask=MASK)
     np.testing.assert_allclose(stacked, y, atol=1e-6)
+
+
+def test_a_list_with_keras_cells_is_a_stack():
+    cells = [LSTMCell(4), keras.layers.GRUCell(6, dropout=0.2)]
+    stacked = Recurrent(cells, return_sequences=True)
+    y = Recurrent(cells[1])(Recurrent(cells[0], return_sequences=True)(X))
+    np.testing.assert_allclose(stacked(X)[:, -1], y, atol=1e-6)
+    again = Recurrent.from_config(stacked.get_config())
+    assert [type(cell) for cell in again.cell.cells] == [type(cell) for cell in cells]
+
+
+def test_integers_and_sequences_without_a_step():
+    layer = Recurrent(LSTMCell(6), return_sequences=True)
+    np.testing.assert_allclose(layer(np.ones((2, 3, 5), "int32")), layer(np.ones((2, 3, 5), "float32")))
+    assert layer(X[:, :0]).shape == (3, 0, 6)
 
 
 @pytest.mark.parametrize("unroll", [False, True])
@@ -293,12 +332,18 @@ def test_free_batch_converts_to_litert(tmp_path):
         (lambda: ElmanCell(4, dropout=1.0), r"expected dropout in \[0, 1\), received dropout=1.0"),
         (lambda: ElmanCell(4, recurrent_dropout=-0.1), "expected recurrent_dropout in"),
         (lambda: Recurrent(4), "expected a cell"),
+        (lambda: Recurrent(keras.layers.LSTM(4)), "expected a cell, .* received <LSTM"),
         (lambda: StackedCells([]), "expected a list of one or more cells"),
         (lambda: Recurrent(ElmanCell(4), recompute=0), "expected recompute to be a positive integer"),
         (lambda: Recurrent(ElmanCell(4))(X[0]), r"expected sequences of shape \(batch, time, features\)"),
         (lambda: Recurrent(ElmanCell(4))(X, mask=MASK[:, :3]), r"expected a mask of shape .*\(3, 7\).* \(3, 3\)"),
         (lambda: Recurrent(LSTMCell(4))(X, initial_state=[np.zeros((3, 4))]), "expected initial states of shapes"),
         (lambda: Recurrent(ElmanCell(4))(X, initial_state=[np.zeros((3, 5))]), r"\(3, 4\).*received .*\(3, 5\)"),
+        (lambda: Recurrent(LSTMCell(4))(X, initial_state="zeros"), r"expected initial states of shapes \[\(3, 4\)"),
+        (lambda: [layer(x) for layer in [Recurrent(ElmanCell(4))] for x in (X, X[..., 1:])], "expected 5 features"),
+        (lambda: LSTMCell(4)(X[:, 0], np.zeros((2, 4))), "expected a list of states of sizes"),
+        (lambda: LSTMCell(4)(X, [np.zeros((3, 4))] * 2), r"expected inputs of shape \(batch, features\)"),
+        (lambda: Recurrent(ElmanCell(4), unroll=True)(X[:, :0]), "expected a known length to unroll"),
         (lambda: Recurrent(ElmanCell(4), unroll=True)(keras.Input((None, 5))), "expected a known length to unroll"),
     ],
 )

@@ -74,6 +74,13 @@ def test_coverage_loss_counts_what_is_read_again():
         lambda: el.LuongAttention("dot").build((None, 4), (None, None, 3)),
         lambda: el.LuongAttention("dot").prepare(np.zeros((2, 3))),
         lambda: el.LuongAttention("dot").prepare(np.zeros((2, 3, 4)), np.ones((2, 4))),
+        lambda: el.BahdanauAttention(3)(np.zeros((2, 5, 4)), np.zeros((2, 3, 4))),
+        lambda: el.AttentionDecoder(el.ElmanCell(3), el.LuongAttention(), return_alignments=True)(
+            np.zeros((2, 3, 4)), np.zeros((2, 5, 4)), mask=np.ones((2, 9), bool)
+        ),
+        lambda: el.AttentionDecoder(el.ElmanCell(3), el.LuongAttention(), return_alignments=True)(
+            np.zeros((2, 3, 4)), np.zeros((2, 5, 4)), initial_state=[np.zeros((2, 4))]
+        ),
         lambda: el.AttentionCell(el.ElmanCell(3), "bahdanau"),
         lambda: el.AttentionCell("lstm", el.LuongAttention()),
         lambda: el.AttentionCell(el.ElmanCell(3), el.LuongAttention()).build((None, 3)),

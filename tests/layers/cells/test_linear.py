@@ -55,25 +55,33 @@ def test_parallel_form_with_an_unknown_length_and_batch(cell):
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("zero_output", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("cell", [el.MinGRUCell(4), el.MinLSTMCell(4), el.LRUCell(4, 3)], ids=lambda c: c.name)
-def test_the_driver_takes_the_parallel_form_and_nothing_changes(cell, monkeypatch):
-    layer = el.Recurrent(cell, return_sequences=True, return_state=True)
-    x = tf.constant(rng.normal(size=(2, 40, 3)).astype("float32"))
-    layer.build(x.shape)
+def test_the_driver_takes_the_parallel_form_and_nothing_changes(cell, masked, zero_output, monkeypatch):
+    options = dict(return_sequences=True, return_state=True, zero_output_for_mask=zero_output)
+    x = tf.constant(rng.normal(size=(3, 34, 3)).astype("float32"))
+    mask = None
+    if masked:
+        mask = rng.random((3, 34)) > 0.3
+        mask[0, :5], mask[1, 20:], mask[2] = False, False, False
     calls, parallel = [], cell.parallel
     monkeypatch.setattr(cell, "parallel", lambda *arguments: calls.append(1) or parallel(*arguments))
     results = []
-    for mask in (None, np.ones((2, 40), bool)):  # a mask takes the loop
+    for unroll in (False, True):
+        layer = el.Recurrent(cell, unroll=unroll, **options)
+        layer.build(x.shape)
+        states = [tf.constant(np.random.default_rng(n).normal(size=(3, n)), "float32") for n in cell.state_size]
         with tf.GradientTape() as tape:
-            tape.watch(x)
-            outputs, *states = layer(x, mask=mask, training=True)
-            total = tf.reduce_sum(tf.sin(outputs)) + sum(tf.reduce_sum(s) for s in states)
-        variables = [x, *(w.value for w in cell.trainable_weights)]
-        results.append([outputs, *states, *tape.gradient(total, variables)])
+            tape.watch([x, states])
+            outputs, *final = layer(x, initial_state=states, mask=mask, training=True)
+            total = tf.reduce_sum(tf.sin(outputs)) + sum(tf.reduce_sum(s) for s in final)
+        variables = [x, *states, *(w.value for w in cell.trainable_weights)]
+        results.append([outputs, *final, *tape.gradient(total, variables)])
     assert calls == [1]
     for got, expected in zip(*results, strict=True):
         np.testing.assert_allclose(got, expected, atol=2e-4)
-    tf.function(layer)(x)  # neither while training nor eager: the form that is exported
+    tf.function(el.Recurrent(cell, **options))(x)  # neither while training nor eager: the form that is exported
     assert calls == [1]
 
 
@@ -132,6 +140,8 @@ def test_locked_dropout_is_the_same_at_every_step():
         lambda: el.SpectralRadius(connectivity=0),
         lambda: el.ZoneoutCell(el.LSTMCell(3), [0.1]),
         lambda: el.ZoneoutCell(el.LSTMCell(3), 1.0),
+        lambda: el.ZoneoutCell(el.MLSTMCell(4)),
+        lambda: el.ZoneoutCell(el.SLSTMCell(4), 0.1),
         lambda: el.DropoutCell(keras.layers.LSTMCell(3)),
         lambda: el.DropoutCell(el.LSTMCell(3), inputs=1.0),
     ],
