@@ -4,8 +4,8 @@ import keras
 from keras import ops, tree
 
 from . import kernels
-from .cells import Cell, StackedCells
-from .cells.base import check_cell, check_units
+from .cells import Cell, StackedCells, ZoneoutCell
+from .cells.base import check_cell, check_units, forget_masks
 from .kernels.native import native_layers, native_scan
 from .nudges import active_nudges, nudged
 
@@ -28,7 +28,8 @@ class Recurrent(keras.layers.Layer):
         zero_output_for_mask: whether the output of a masked step is zero, or the output before it.
         recompute: for long sequences, a number of steps: in training only the states between segments of so many steps
             are kept, and the backward pass computes each segment again; None keeps every step. Each segment adds to the
-            graph and so to the time before the first step: a tenth of the length is a good start.
+            graph and so to the time before the first step: a tenth of the length is a good start. Zoneout, and dropout
+            of Keras cells, draw within a step and cannot be recomputed.
 
     Call arguments:
         sequences: (batch, time, features).
@@ -66,6 +67,8 @@ class Recurrent(keras.layers.Layer):
         self.go_backwards = go_backwards
         self.unroll = unroll
         self.zero_output_for_mask = zero_output_for_mask
+        if recompute and _draws_at_every_step(cell):
+            raise ValueError(f"expected a cell that draws once a sequence, to recompute its steps, received {cell!r}")
         self.recompute = recompute if recompute is None else check_units(recompute, "recompute")
         self.supports_masking = True
 
@@ -255,6 +258,15 @@ class Recurrent(keras.layers.Layer):
         return cls(keras.saving.deserialize_keras_object(config.pop("cell")), **config)
 
 
+def _draws_at_every_step(cell):
+    """Whether a step computed again would draw anew, and give the gradient of another step."""
+    if isinstance(cell, ZoneoutCell) or getattr(getattr(cell, "attention", None), "noise", 0):
+        return True
+    inner = [*getattr(cell, "cells", ()), *([cell.cell] if hasattr(cell, "cell") else ())]
+    foreign = not isinstance(cell, Cell) and (getattr(cell, "dropout", 0) or getattr(cell, "recurrent_dropout", 0))
+    return bool(foreign) or any(_draws_at_every_step(part) for part in inner)
+
+
 def _parts(cell, sequences, states, masks, training):
     """The cell as (project, step, finish): what is hoisted, what is looped, and what is done at the end."""
     if isinstance(cell, Cell):
@@ -270,20 +282,14 @@ def _foreign_parts(cell, sequences, states, training):
     """Likewise for a Keras cell, whose dropout masks are drawn before the loop and forgotten after it."""
     single = not isinstance(cell.state_size, list | tuple)
     kwargs = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
-    caching = [c for c in getattr(cell, "cells", [cell]) if hasattr(c, "reset_dropout_mask")] if training else []
-    if caching:
+    if training:
         cell(sequences[0], states[0] if single else states, **kwargs)
 
     def step(x, states):
         output, new = cell(x, states[0] if single else states, **kwargs)
         return output, list(new) if isinstance(new, list | tuple) else [new]
 
-    def finish():
-        for c in caching:
-            c.reset_dropout_mask()
-            c.reset_recurrent_dropout_mask()
-
-    return lambda x: x, step, finish
+    return lambda x: x, step, lambda: forget_masks(cell)
 
 
 def _masked(step, zero_output):

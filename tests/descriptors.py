@@ -396,7 +396,7 @@ def dropping(rate):
     inputs, both = {"dropout": rate}, {"dropout": rate, "recurrent_dropout": rate}
     with_kernel = (
         *(el.ElmanCell, el.LSTMCell, el.GRUCell, el.LayerNormLSTMCell, el.LayerNormGRUCell),
-        *(el.IndRNNCell, el.SLSTMCell, el.NASCell, el.EchoStateCell),
+        *(el.IndRNNCell, el.SLSTMCell, el.NASCell, el.FastGRNNCell, el.EchoStateCell),
     )
     cells = [cell(UNITS, **both) for cell in with_kernel]
     cells += [cell(UNITS, **inputs) for cell in (el.MinGRUCell, el.MinLSTMCell, el.MLSTMCell)]

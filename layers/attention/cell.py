@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from ..cells.base import Cell, check_cell, check_units
+from ..cells.base import Cell, check_cell, check_units, forget_masks
 from .base import Attention
 
 
@@ -98,9 +98,9 @@ class AttentionCell(Cell):
             )
         self._build_attention(self.memory_size)
         fed = (self.attention_units or self.memory_size) if not self.attend_first else self.memory_size
-        features = input_shape[-1] + (fed if self.input_feeding else 0)
+        self.inner_features = input_shape[-1] + (fed if self.input_feeding else 0)
         if not self.cell.built:
-            self.cell.build((*input_shape[:-1], features))
+            self.cell.build((*input_shape[:-1], self.inner_features))
             self.cell.built = True
         if self.attention_units:
             width = self.cell.output_size + self.memory_size
@@ -163,8 +163,14 @@ class AttentionCell(Cell):
         return inputs, keras.random.uniform(shape, dtype=self.compute_dtype, seed=self.attention.seed_generator)
 
     def draw_masks(self, batch_size):
-        masks = self.cell.draw_masks(batch_size) if isinstance(self.cell, Cell) else None
-        return None if masks is None and not self.attention.noise else [masks]
+        if isinstance(self.cell, Cell):
+            masks = self.cell.draw_masks(batch_size)
+            return None if masks is None and not self.attention.noise else [masks]
+        forget_masks(self.cell)  # and let it draw others here, not in the loop
+        states = self.cell.get_initial_state(batch_size=batch_size)
+        inputs = ops.zeros((batch_size, self.inner_features), dtype=self.compute_dtype)
+        self._inner_step(inputs, list(states) if isinstance(states, list | tuple) else [states], [None])
+        return [None]
 
     def recur(self, projected, states, masks=None, matmul=ops.matmul):
         inputs, *uniform = projected if isinstance(projected, tuple) else (projected,)
@@ -193,7 +199,9 @@ class AttentionCell(Cell):
     def _inner_step(self, inputs, states, masks):
         if isinstance(self.cell, Cell):
             return self.cell.step(inputs, states, masks and masks[0])
-        output, states = self.cell(inputs, states if isinstance(self.cell.state_size, list | tuple) else states[0])
+        training = {"training": masks is not None} if getattr(self.cell, "_call_has_training_arg", False) else {}
+        states = states if isinstance(self.cell.state_size, list | tuple) else states[0]
+        output, states = self.cell(inputs, states, **training)
         return output, list(states) if isinstance(states, list | tuple) else [states]
 
     def get_config(self):

@@ -25,6 +25,14 @@ def check_cell(cell):
     return cell
 
 
+def forget_masks(cell):
+    """Make a Keras cell, which keeps the dropout masks that it draws first, draw new ones."""
+    for part in getattr(cell, "cells", [cell]):
+        if hasattr(part, "reset_dropout_mask"):
+            part.reset_dropout_mask()
+            part.reset_recurrent_dropout_mask()
+
+
 class Cell(keras.layers.Layer):
     """One step of a recurrent network, `step(inputs, states) -> (output, states)`, with nothing hidden in the object.
 

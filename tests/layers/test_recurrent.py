@@ -14,6 +14,7 @@ from elman.layers import (
     MinGRUCell,
     Recurrent,
     StackedCells,
+    ZoneoutCell,
 )
 
 tf = pytest.importorskip("tensorflow")
@@ -335,6 +336,8 @@ def test_free_batch_converts_to_litert(tmp_path):
         (lambda: Recurrent(keras.layers.LSTM(4)), "expected a cell, .* received <LSTM"),
         (lambda: StackedCells([]), "expected a list of one or more cells"),
         (lambda: Recurrent(ElmanCell(4), recompute=0), "expected recompute to be a positive integer"),
+        (lambda: Recurrent([ZoneoutCell(GRUCell(4))], recompute=3), "draws once a sequence, .* received <Stacked"),
+        (lambda: Recurrent(keras.layers.GRUCell(4, dropout=0.1), recompute=3), "draws once a sequence"),
         (lambda: Recurrent(ElmanCell(4))(X[0]), r"expected sequences of shape \(batch, time, features\)"),
         (lambda: Recurrent(ElmanCell(4))(X, mask=MASK[:, :3]), r"expected a mask of shape .*\(3, 7\).* \(3, 3\)"),
         (lambda: Recurrent(LSTMCell(4))(X, initial_state=[np.zeros((3, 4))]), "expected initial states of shapes"),

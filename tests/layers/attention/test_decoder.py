@@ -58,6 +58,19 @@ def test_training_noise_is_standard_normal_and_acts_in_training_only():
     assert np.abs(noisy[0] - noisy[1]).max() > 1e-4
 
 
+def test_a_keras_cell_in_a_decoder_drops_out_the_same_at_every_step():
+    cell = keras.layers.SimpleRNNCell(40, dropout=0.5, seed=1, activation="linear")
+    decoder = el.AttentionDecoder(cell, el.LuongAttention("general"), input_feeding=False)
+    x, memory = np.ones((2, 4, 40), "float32"), np.ones((2, 3, 5), "float32")
+    decoder(x, memory)
+    cell.set_weights([np.eye(40), np.zeros((40, 40)), np.zeros(40)])
+    run = tf.function(lambda: decoder(x, memory, training=True)[..., :40])
+    first, second = np.asarray(run()), np.asarray(run())
+    np.testing.assert_array_equal(first[:, 1:], first[:, :-1])
+    assert 0.2 < np.mean(first[:, 0] == 0) < 0.8
+    assert np.any(first != second)
+
+
 def test_coverage_loss_counts_what_is_read_again():
     alignments = np.array([[[1.0, 0, 0], [0.4, 0.6, 0], [0, 0.5, 0.5]]], "float32")
     np.testing.assert_allclose(np.asarray(el.coverage_loss(tf.constant(alignments))), [[0, 0.4, 0.5]], atol=1e-6)
