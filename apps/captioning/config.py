@@ -48,6 +48,9 @@ class Config(TrainingConfig):
 
     attention: bool = True
     """Look at the places of the grid word by word; False shows the mean of the grid once (NIC)."""
+    look: Literal["before", "after"] = "before"
+    """Look before the cell reads a word, which then sees both (Xu et al. 2015), or after it (Luong et al. 2015): the
+    cell reads words alone, and what is seen is added in the logits, so that it counts whatever was said before."""
     attention_units: int = 64
     """Units of the attention's hidden layer."""
     memory_units: int = 96
@@ -69,6 +72,9 @@ class Config(TrainingConfig):
     """Share of the target spread over all words."""
     coverage: float = 0.0
     """Weight of the doubly stochastic regularisation: every place is to be looked at once in all (Xu et al. 2015)."""
+    concepts: float = 0.0
+    """Weight of a second loss: the places of the grid say the words of the captions by themselves, whatever was said
+    before, so that the picture decides about things and colours that never met in training (Fang et al. 2015)."""
     scheduled_sampling: float = 0.0
     """Highest share of words fed in that the model drew itself (Bengio et al. 2015)."""
     sampling_steps: int = 1000
@@ -91,10 +97,11 @@ class Config(TrainingConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        least = {"image_size": 16, "longest": 3, "pieces": 20, "beam": 1, "captions": 1, "pool": 1, "scenes": 20}
-        least |= {"held_out_scenes": 4, "least_count": 1, "sampling_steps": 1, "units": 1, "embedding": 1}
-        least |= {"attention_units": 1, "memory_units": 1, "finetune_epochs": 0, "self_critical_epochs": 0}
-        least |= {"coverage": 0, "rows": 0, "length_penalty": 0, "finetune_rate": 0, "self_critical_rate": 0}
+        least = {"image_size": 16, "longest": 3, "pieces": 20, "scenes": 20, "held_out_scenes": 4}
+        ones = ("beam", "captions", "pool", "least_count", "sampling_steps", "units", "embedding", "attention_units")
+        zeros = ("finetune_epochs", "finetune_rate", "self_critical_epochs", "self_critical_rate", "coverage", "rows")
+        least |= dict.fromkeys((*ones, "memory_units"), 1)
+        least |= dict.fromkeys((*zeros, "concepts", "length_penalty"), 0)
         for name, value in least.items():
             require_least(self, name, value)
         for name in ("dropout", "word_dropout", "word_swap", "label_smoothing", "scheduled_sampling"):
@@ -103,7 +110,8 @@ class Config(TrainingConfig):
         shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
         require(shares, f"--split: expected three shares that add up to 1 at most, received {self.split}")
         require(self.frozen or not self.finetune_epochs, "--finetune-epochs comes after training with --frozen")
-        require(self.attention or not self.coverage, "--coverage: a model without attention looks at no place")
+        seeing = "a model without attention looks at no place"
+        require(self.attention or not (self.coverage or self.concepts), f"--coverage, --concepts: {seeing}")
         scratch = self.encoder == "small"
         require(not (scratch and self.encoder_weights), "--encoder-weights: the small CNN begins from scratch")
         known = scratch and not self.init_from
@@ -130,23 +138,26 @@ class PredictOptions:
 
 
 _QUICK = Config(
-    scenes=5000,
-    rows=5000,
+    scenes=15000,
+    rows=10000,
     held_out_scenes=200,
     longest=16,
+    look="after",
     captions=2,
     batch_size=32,
     learning_rate=2e-3,
     schedule="cosine",
     warmup_steps=100,
     word_dropout=0.05,
-    word_swap=0.1,
-    label_smoothing=0.1,
+    word_swap=0.3,
+    label_smoothing=0.02,
+    concepts=1.0,
+    average=0.99,
     epochs=6,
     patience=0,
 )
 _SCENES = dataclasses.replace(
-    _QUICK, scenes=12000, rows=12000, epochs=10, units=160, held_out_scenes=1000, average=0.99
+    _QUICK, scenes=40000, rows=20000, epochs=11, units=160, held_out_scenes=1000, average=0.995
 )
 _FLICKR8K = Config(
     data="flickr8k",

@@ -32,8 +32,9 @@ def make_encoder(name: str, side: int) -> keras.Model:
 def _small(x):
     """Two ways to a grid of places of 8 × 8 pixels: forms from edges, and colours; joined at the end.
 
-    Forms never see a colour, so that a star is known in colours in which no star was seen. Their last two convolutions
-    are added to what comes in and reach further (dilated): what a place holds, and what lies around it.
+    Forms never see a colour, and colours, made of single pixels and of the most in a place, no form and no size: so a
+    star is known in colours in which no star was seen. The last two convolutions of forms are added to what comes in
+    and reach further (dilated): what a place holds, and what lies around it.
     """
 
     def layer(x, filters, size=3, stride=1, spread=1):
@@ -47,7 +48,8 @@ def _small(x):
         forms = layer(forms, filters, stride=stride)
     for spread in (1, 3):
         forms = keras.layers.Add()([forms, layer(forms, 80, spread=spread)])
-    colours = layer(layer(colours, 16, size=5, stride=4), 32, stride=2)
+    colours = keras.layers.AveragePooling2D(2)(colours)  # of noise
+    colours = keras.layers.MaxPooling2D(4)(layer(layer(colours, 16, size=1), 24, size=1))
     return keras.layers.Concatenate()([forms, colours])
 
 

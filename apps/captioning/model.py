@@ -13,8 +13,8 @@ from .codec import Codec
 from .encoders import load_weights
 from .network import Captioner
 
-_DECODER = ("pool", "attention", "attention_units", "memory_units", "cell", "units", "embedding", "dropout",
-            "word_dropout", "word_swap", "coverage", "scheduled_sampling", "sampling_steps")  # fmt: skip
+_DECODER = ("pool", "attention", "look", "attention_units", "memory_units", "cell", "units", "embedding", "dropout",
+            "word_dropout", "word_swap", "coverage", "concepts", "scheduled_sampling", "sampling_steps")  # fmt: skip
 
 
 def build(config, codec: Codec) -> keras.Model:

@@ -1,5 +1,7 @@
 """The captioning network: a grid of features in, the distribution of every word out, looking where it needs to."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -16,18 +18,21 @@ class Captioner(keras.layers.Layer):
     """Sentences about pictures: an encoder's grid of features, and a recurrent decoder that looks at it.
 
         m_i = relu(W [N(f_i); x_i; y_i] + b)                   the memory: features f of place i, and where i lies
-        s_0 = tanh(S mean m)                                   every state of the cell
+        s_0 = tanh(S B(mean m))                                every state of the cell
         c_t = σ(g · h_{t−1}) attention(h_{t−1}, m)             gated soft attention
         h_t = cell([e(w_{t−1}); c_t], s_{t−1})
-        p(w_t) = softmax(V dropout(tanh(L [h_t; c_t]) + e(w_{t−1})) + b)
+        p(w_t) = softmax(V dropout(tanh(L h_t) + Z c_t + e(w_{t−1})) + b)
 
-    with N a layer normalisation, left out over the small CNN, which normalises by itself.
+    with N a layer normalisation and B a batch normalisation. Over the small CNN, which normalises by itself, there is
+    no N and no relu: forms and colours are added, never mixed, up to the word. With `look` "after" the cell reads words
+    alone, and looks when it has: h_t = cell(e(w_{t−1}), s_{t−1}), c_t = attention(h_t, m). A caption's words then
+    depend on the picture through s_0 and, in the logits, by addition of what is seen.
     Without attention (NIC) there is no c: the picture is seen in s_0 alone.
 
     Args:
         encoder, image_size: see `encoders.make_encoder`. pool: as of `Config`.
-        vocabulary: number of tokens. attention, attention_units, memory_units, cell, units, embedding, dropout,
-        word_dropout, word_swap, coverage, scheduled_sampling, sampling_steps: as of `Config`.
+        vocabulary: number of tokens. attention, look, attention_units, memory_units, cell, units, embedding, dropout,
+        word_dropout, word_swap, coverage, concepts, scheduled_sampling, sampling_steps: as of `Config`.
 
     Shapes: a dict of `image` (batch, side, side, 3) with values 0 to 255, or `features` (batch, places, features), and
         `captions` (batch, captions, longest + 1) of tokens; to logits (batch, captions, longest, vocabulary).
@@ -35,32 +40,36 @@ class Captioner(keras.layers.Layer):
     """
 
     def __init__(
-        self, encoder, image_size, vocabulary, pool=1, attention=True, attention_units=64, memory_units=96, cell="lstm",
-        units=128, embedding=64, dropout=0.0, word_dropout=0.0, word_swap=0.0, coverage=0.0, scheduled_sampling=0.0,
-        sampling_steps=1000, **kwargs,
+        self, encoder, image_size, vocabulary, pool=1, attention=True, look="before", attention_units=64,
+        memory_units=96, cell="lstm", units=128, embedding=64, dropout=0.0, word_dropout=0.0, word_swap=0.0,
+        coverage=0.0, concepts=0.0, scheduled_sampling=0.0, sampling_steps=1000, **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
         self.options = {
             "encoder": encoder, "image_size": image_size, "vocabulary": vocabulary, "pool": pool,
-            "attention": attention, "attention_units": attention_units, "memory_units": memory_units, "cell": cell,
-            "units": units, "embedding": embedding, "dropout": dropout, "word_dropout": word_dropout,
-            "word_swap": word_swap, "coverage": coverage, "scheduled_sampling": scheduled_sampling,
-            "sampling_steps": sampling_steps,
+            "attention": attention, "look": look, "attention_units": attention_units,
+            "memory_units": memory_units, "cell": cell, "units": units, "embedding": embedding, "dropout": dropout,
+            "word_dropout": word_dropout, "word_swap": word_swap, "coverage": coverage, "concepts": concepts,
+            "scheduled_sampling": scheduled_sampling, "sampling_steps": sampling_steps,
         }  # fmt: skip
         self.encoder = make_encoder(encoder, image_size)
         side, features = self.encoder.output_shape[1] // pool, self.encoder.output_shape[3]
         self.grid, self.pool, self.vocabulary, self.attends = (side, side), pool, vocabulary, attention
         self.features = (side * side, features)
-        self.word_dropout, self.word_swap, self.coverage = word_dropout, word_swap, coverage
+        self.word_dropout, self.word_swap, self.coverage, self.concepts = word_dropout, word_swap, coverage, concepts
         self.drop_rate, self.sampling_steps = scheduled_sampling, sampling_steps
         self.norm = keras.layers.LayerNormalization(name="norm") if encoder != "small" else None
-        self.memory = keras.layers.Dense(memory_units, activation="relu", name="memory")
+        self.memory = keras.layers.Dense(memory_units, None if encoder == "small" else "relu", name="memory")
+        self.whole = keras.layers.BatchNormalization(momentum=0.97, name="whole")
         inner = CELLS[cell](units)
         self.state_count = len(inner.state_size)
         self.first = keras.layers.Dense(units * self.state_count, activation="tanh", name="first")
         if attention:
             looking = BahdanauAttention(attention_units)
-            self.cell = AttentionCell(inner, looking, attend_first=True, gated=True, memory_size=memory_units)
+            self.before = look == "before"
+            how = {"attend_first": self.before, "gated": self.before, "input_feeding": self.before}
+            self.cell = AttentionCell(inner, looking, memory_size=memory_units, **how)
+            self.shown = keras.layers.Dense(embedding, use_bias=False, name="shown")
         else:
             self.cell = inner
         self.words = keras.layers.Embedding(vocabulary, embedding, name="words")
@@ -74,15 +83,20 @@ class Captioner(keras.layers.Layer):
         if self.norm is not None:
             self.norm.build((None, *self.features))
         self.memory.build((None, None, self.features[1] + 2))
+        self.whole.build((None, o["memory_units"]))
         self.first.build((None, o["memory_units"]))
         self.words.build(None)
         if self.attends:
             self.cell.get_initial_state(memory=keras.KerasTensor((1, 1, o["memory_units"])))
         self.cell.build((None, o["embedding"]))
         self.cell.built = True
-        self.mixed.build((None, o["units"] + (o["memory_units"] if self.attends else 0)))
+        self.mixed.build((None, o["units"]))
+        if self.attends:
+            self.shown.build((None, o["memory_units"]))
         self.logits.build((None, o["embedding"]))
         self.steps = self.add_weight((), "zeros", "float32", trainable=False, name="steps")
+        if self.concepts:
+            self.rarity = self.add_weight((self.vocabulary,), "zeros", name="rarity")
         self.built = True
 
     def see(self, image, training=False):
@@ -98,7 +112,7 @@ class Captioner(keras.layers.Layer):
         features = features if self.norm is None else self.norm(features)
         features = self.drop(features, training=training)
         memory = self.memory(ops.concatenate([features, ops.cast(places, features.dtype)], axis=-1))
-        first = self.first(ops.mean(memory, axis=1))
+        first = self.first(self.whole(ops.mean(memory, axis=1), training=training))
         return memory, ops.split(first, self.state_count, axis=-1)
 
     def _places(self):
@@ -115,7 +129,7 @@ class Captioner(keras.layers.Layer):
         if keys is None:
             return self.cell.get_initial_state(memory=memory, cell_state=list(first))
         ones = ops.ones_like(memory[..., 0])
-        return [list(first), first[0], ones, memory, keys, ones]
+        return [list(first), first[0] if self.before else ops.zeros_like(memory[:, 0]), ones, memory, keys, ones]
 
     def advance(self, tokens, states, training=False):
         """One word in: the logits of the next, the states after it."""
@@ -124,13 +138,19 @@ class Captioner(keras.layers.Layer):
         return self.score(output, embedded, training), states
 
     def score(self, output, embedded, training=False):
-        return self.logits(self.drop(self.mixed(output) + embedded, training=training))
+        """The logits of the next word after the cell's output (with what was looked at) and the word fed in."""
+        units = self.options["units"]
+        said = self.mixed(output[..., :units]) + embedded
+        said = said + self.shown(output[..., units:]) if self.attends else said
+        return self.logits(self.drop(said, training=training))
 
     def call(self, inputs, training=False):
         features = inputs["features"] if "features" in inputs else self.see(inputs["image"], training)
         captions = inputs["captions"]
         group, longest = captions.shape[1], captions.shape[2] - 1
         memory, first = self.remember(features, training)
+        if self.concepts and training:
+            self._add_concepts(memory, captions)
         memory, *first = (ops.repeat(x, group, axis=0) if group > 1 else x for x in (memory, *first))
         tokens = ops.reshape(captions, (-1, longest + 1))
         states = self.start(memory, first)
@@ -171,6 +191,22 @@ class Captioner(keras.layers.Layer):
         even = ops.sum(real, axis=1, keepdims=True) / seen.shape[1]
         self.add_loss(self.coverage * ops.mean(ops.sum(ops.square(even - seen), axis=1)))
 
+    def _add_concepts(self, memory, captions):
+        """λ times how badly each place, on its own, says the words of the picture's captions.
+
+            u_i = V Z m_i + r                         what place i adds to the logits, whatever was said before
+            p(w) = σ(log mean_i exp u_iw)             whether some place says w
+            loss = −λ Σ_w (log p(w) if a caption has w, else log(1 − p(w))) / words that the captions have
+
+        So the output learns what a place shows apart from the words around it (Fang et al. 2015, arXiv:1411.4952).
+        """
+        says = ops.matmul(self.shown(memory), self.logits.kernel)
+        heard = ops.logsumexp(says, axis=1) - math.log(memory.shape[1]) + self.rarity
+        had = ops.max(ops.one_hot(captions, self.vocabulary, dtype=heard.dtype), axis=(1, 2))
+        had = had * ops.cast(ops.arange(self.vocabulary) > UNKNOWN, heard.dtype)
+        wrong = ops.softplus(heard) - had * heard
+        self.add_loss(self.concepts * ops.sum(wrong) / ops.maximum(ops.sum(had), 1.0))
+
     def _sampled(self, tokens, states):
         """As `_forced`, with a growing share of the model's own words fed in."""
         self.steps.assign_add(1.0)
@@ -182,7 +218,7 @@ class Captioner(keras.layers.Layer):
 
     def quiet(self) -> dict:
         """Switches off what disturbs the words fed in, and the coverage; returns what `disturb` switches on again."""
-        names = ("word_dropout", "word_swap", "coverage", "drop_rate")
+        names = ("word_dropout", "word_swap", "coverage", "concepts", "drop_rate")
         found = {name: getattr(self, name) for name in names}
         self.disturb(dict.fromkeys(names, 0.0))
         return found

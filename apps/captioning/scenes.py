@@ -93,7 +93,7 @@ def _choose_kinds(rng, kind: str, split: str) -> list[tuple[str, str, str]]:
         if not groups and split != "train":
             one = HELD_OUT[split][rng.integers(len(HELD_OUT[split]))]
         else:
-            one = tuple(str(rng.choice(names)) for names in (tuple(SIZES), tuple(COLOURS), SHAPES))
+            one = tuple(names[rng.integers(len(names))] for names in (tuple(SIZES), tuple(COLOURS), SHAPES))
         if one not in barred and one not in groups:
             groups.append(one)
     if rng.random() < 0.5:
