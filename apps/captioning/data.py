@@ -156,7 +156,8 @@ def digest(picture: Picture) -> str:
 def _split(pictures: list[Picture], config, codec: Codec | None) -> dict[str, list[Picture]]:
     """By what the data say; else by the shares of `config.split`, in an order that no seed changes.
 
-    Data that name a training part but no validation part give the second share of the training part for it.
+    Data that name a training part but no validation part give the second share of the training part for it; those
+    that name no test part, as COCO's, half of the validation part.
     """
     parts: dict[str, list[Picture]] = {name: [] for name in PARTS}
     named = any(p.file.split for p in pictures)
@@ -172,6 +173,8 @@ def _split(pictures: list[Picture], config, codec: Codec | None) -> dict[str, li
         if not parts["validation"]:
             count = max(1, round(len(parts["train"]) * config.split[1]))
             parts["validation"], parts["train"] = parts["train"][:count], parts["train"][count:]
+        elif not parts["test"]:
+            parts["test"], parts["validation"] = parts["validation"][::2], parts["validation"][1::2]
         return parts
     borders = np.rint(np.cumsum([0.0, *config.split]) * len(order)).astype(int)
     return {name: order[borders[i] : borders[i + 1]] for i, name in enumerate(PARTS)}

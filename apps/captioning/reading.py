@@ -44,9 +44,12 @@ def read(source: str) -> Found:
     path = Path(source)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; expected captioned pictures, or the built-in name `scenes`")
-    folder, file = (path, _captions_file(path)) if path.is_dir() else (path.parent, path)
+    folder, files = (path, _captions_files(path)) if path.is_dir() else (path.parent, [path])
+    if not path.is_dir() and folder.name == "annotations":  # COCO: the pictures lie beside that folder
+        folder = folder.parent
+    file = files[0]
     if file.suffix == ".json":
-        rows, splits = _coco(file)
+        rows, splits = _annotations(files)
     elif file.suffix == ".token" or file.name.endswith(".token.txt"):
         rows, splits = _token(file), _flickr_splits(folder)
     else:
@@ -55,15 +58,16 @@ def read(source: str) -> Found:
     return _gather(file, rows, splits, _index(folder))
 
 
-def _captions_file(folder: Path) -> Path:
+def _captions_files(folder: Path) -> list[Path]:
+    """The captions file of a folder; several where COCO's annotations are split over files."""
     for name in CAPTION_FILES:
         if (folder / name).is_file():
-            return folder / name
+            return [folder / name]
     found = [f for suffix in ("*.token.txt", "*.token", "*.csv", "*.json") for f in sorted(folder.glob(suffix))]
     found = [f for f in found if f.name != "splits.csv"]
     annotations = sorted((folder / "annotations").glob("captions_*.json"))
     if len(found) == 1 or annotations:
-        return (annotations or found)[0]
+        return annotations or found
     listed = f"; found {', '.join(f.name for f in found[:5])}: name one with --data" if found else ""
     raise DataError(
         f"{folder}: no captions; expected captions.csv (image,caption), a .token file or COCO .json{listed}"
@@ -153,6 +157,18 @@ def _splits_file(folder: Path) -> dict[str, str]:
                 raise DataError(f"{file}, row {number}: expected image,split with train, val or test; received {row}")
             found[row[0].strip()] = SPLITS[row[1].strip().lower()]
     return found
+
+
+def _annotations(files: list[Path]) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
+    """The rows of COCO files; each of several is the split that its name says, as in captions_train2017.json."""
+    rows, splits = [], {}
+    for file in files:
+        some, named = _coco(file)
+        if len(files) > 1 and not named:
+            split = SPLITS.get(file.stem.removeprefix("captions_").rstrip("0123456789").lower(), "")
+            named = {image: split for _, image, _ in some}
+        rows, splits = [*rows, *some], {**splits, **named}
+    return rows, splits
 
 
 def _coco(file: Path) -> tuple[list[tuple[str, str, str]], dict[str, str]]:

@@ -155,3 +155,19 @@ def test_other_pictures_weights_or_pools_have_another_cache(config, album, tmp_p
     assert len(keys) == 5
     pooled = features.compute(dataclasses.replace(config, pool=3), album)
     np.testing.assert_allclose(pooled[:, 0], features.compute(config, album).mean(axis=1), rtol=5e-3, atol=1e-2)
+
+
+def test_the_small_cnn_keeps_forms_and_colours_apart():
+    """Other colours of the same contrast leave the forms; other places of the same pixels leave the colours."""
+    rng = np.random.default_rng(0)
+    network = encoders.make_encoder("small", 32)
+    picture = rng.integers(0, 256, (1, 32, 32, 3)).astype(np.float32)
+    grid = network(picture, training=False).numpy()
+    turned = network(picture[..., ::-1].copy(), training=False).numpy()
+    np.testing.assert_allclose(grid[..., :80], turned[..., :80], atol=1e-4)
+    assert not np.allclose(grid[..., 80:], turned[..., 80:], atol=1e-3)
+    tiles = picture.reshape(4, 4, 2, 4, 4, 2, 3)  # a place is 4 by 4 tiles of 2 by 2 pixels
+    moved = tiles[:, ::-1, :, :, ::-1].reshape(picture.shape)
+    again = network(moved, training=False).numpy()
+    np.testing.assert_allclose(grid[..., 80:], again[..., 80:], atol=1e-4)
+    assert not np.allclose(grid[..., :80], again[..., :80], atol=1e-3)

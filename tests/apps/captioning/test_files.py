@@ -150,6 +150,21 @@ def test_coco_and_karpathy(tmp_path):
     assert [(p.name, p.split) for p in found.pictures] == [("images/a.jpg", "validation")]
 
 
+def test_coco_as_it_is_unpacked(tmp_path):
+    """annotations/captions_train2017.json and captions_val2017.json, pictures in folders of the splits."""
+    (tmp_path / "annotations").mkdir()
+    for split, name in (("train", "a.jpg"), ("val", "b.jpg")):
+        (tmp_path / f"{split}2017").mkdir()
+        Image.fromarray(GRADIENT).save(tmp_path / f"{split}2017" / name)
+        coco = {"images": [{"id": 1, "file_name": name}], "annotations": [{"image_id": 1, "caption": f"A {split}"}]}
+        (tmp_path / "annotations" / f"captions_{split}2017.json").write_text(json.dumps(coco))
+    found = reading.read(str(tmp_path))
+    assert captions(found) == {"a.jpg": ["A train"], "b.jpg": ["A val"]}
+    assert {p.name: p.split for p in found.pictures} == {"a.jpg": "train", "b.jpg": "validation"}
+    one = reading.read(str(tmp_path / "annotations/captions_val2017.json"))
+    assert [(p.name, p.split) for p in one.pictures] == [("b.jpg", "")]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

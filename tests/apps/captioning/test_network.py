@@ -23,6 +23,7 @@ CASES = {
     "gru": Config(**BASE, cell="gru"),
     "layernorm": Config(**BASE, cell="layernorm_lstm"),
     "nic": Config(**BASE, attention=False),
+    "after": Config(**BASE, look="after", concepts=0.5),
 }
 
 
@@ -96,6 +97,18 @@ def test_coverage_is_zero_for_even_looks_and_counts_words_only():
     one_place[..., 0] = 1
     network._add_coverage(ops.convert_to_tensor(one_place), ops.convert_to_tensor(real))
     assert float(network.losses[-1]) == pytest.approx((1 - 3) ** 2 + 1 + 1)
+
+
+def test_concepts_are_what_places_add_to_the_logits():
+    network = made(Config(**BASE, look="after", concepts=2.0))[0].get_layer("network")
+    memory = np.random.default_rng(3).normal(size=(2, 4, 7)).astype(np.float32)
+    captions = np.array([[[START, 4, 5, END, 0, 0, 0], [START, 4, 6, 7, END, 0, 0]], [[START, 9, END, 0, 0, 0, 0]] * 2])
+    says = memory @ network.shown.kernel.numpy() @ network.logits.kernel.numpy()
+    p = 1 / (1 + np.exp(-(np.log(np.exp(says).mean(axis=1)) + network.rarity.numpy())))
+    had = np.zeros(p.shape, bool)
+    had[0, [4, 5, 6, 7]] = had[1, 9] = True
+    network._add_concepts(ops.convert_to_tensor(memory), ops.convert_to_tensor(captions))
+    assert float(network.losses[-1]) == pytest.approx(-2 * np.log(np.where(had, p, 1 - p)).sum() / 5, rel=1e-4)
 
 
 @pytest.mark.parametrize("option", ["word_swap", "word_dropout", "scheduled_sampling", "dropout"])
