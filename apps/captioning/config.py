@@ -179,6 +179,7 @@ _FLICKR8K = Config(
     learning_rate=3e-3,
     schedule="cosine",
     warmup_steps=50,
+    average=0.98,
     epochs=12,
     patience=5,
 )
