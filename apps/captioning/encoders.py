@@ -48,8 +48,9 @@ def _small(x):
         forms = layer(forms, filters, stride=stride)
     for spread in (1, 3):
         forms = keras.layers.Add()([forms, layer(forms, 80, spread=spread)])
-    colours = keras.layers.AveragePooling2D(2)(colours)  # of noise
-    colours = keras.layers.MaxPooling2D(4)(layer(layer(colours, 16, size=1), 24, size=1))
+    colours = keras.layers.AveragePooling2D(2, padding="same")(colours)  # less noise
+    colours = layer(layer(colours, 16, size=1), 24, size=1)
+    colours = keras.layers.MaxPooling2D(4, padding="same")(colours)
     return keras.layers.Concatenate()([forms, colours])
 
 

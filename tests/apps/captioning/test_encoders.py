@@ -160,6 +160,7 @@ def test_other_pictures_weights_or_pools_have_another_cache(config, album, tmp_p
 def test_the_small_cnn_keeps_forms_and_colours_apart():
     """Other colours of the same contrast leave the forms; other places of the same pixels leave the colours."""
     rng = np.random.default_rng(0)
+    assert encoders.make_encoder("small", 20).output_shape == (None, 3, 3, 104)  # sides need not be multiples of 8
     network = encoders.make_encoder("small", 32)
     picture = rng.integers(0, 256, (1, 32, 32, 3)).astype(np.float32)
     grid = network(picture, training=False).numpy()
