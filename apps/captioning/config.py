@@ -73,7 +73,7 @@ class Config(TrainingConfig):
     coverage: float = 0.0
     """Weight of the doubly stochastic regularisation: every place is to be looked at once in all (Xu et al. 2015)."""
     concepts: float = 0.0
-    """Weight of a second loss: the places of the grid say the words of the captions by themselves, whatever was said
+    """Weight of a second loss of models with attention: the places of the grid say the words of the captions by themselves, whatever was said
     before, so that the picture decides about things and colours that never met in training (Fang et al. 2015)."""
     scheduled_sampling: float = 0.0
     """Highest share of words fed in that the model drew itself (Bengio et al. 2015)."""
@@ -110,8 +110,7 @@ class Config(TrainingConfig):
         shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
         require(shares, f"--split: expected three shares that add up to 1 at most, received {self.split}")
         require(self.frozen or not self.finetune_epochs, "--finetune-epochs comes after training with --frozen")
-        seeing = "a model without attention looks at no place"
-        require(self.attention or not (self.coverage or self.concepts), f"--coverage, --concepts: {seeing}")
+        require(self.attention or not self.coverage, "--coverage: a model without attention looks at no place")
         scratch = self.encoder == "small"
         require(not (scratch and self.encoder_weights), "--encoder-weights: the small CNN begins from scratch")
         known = scratch and not self.init_from

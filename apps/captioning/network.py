@@ -56,7 +56,8 @@ class Captioner(keras.layers.Layer):
         side, features = self.encoder.output_shape[1] // pool, self.encoder.output_shape[3]
         self.grid, self.pool, self.vocabulary, self.attends = (side, side), pool, vocabulary, attention
         self.features = (side * side, features)
-        self.word_dropout, self.word_swap, self.coverage, self.concepts = word_dropout, word_swap, coverage, concepts
+        self.word_dropout, self.word_swap, self.coverage = word_dropout, word_swap, coverage
+        self.concepts = concepts if attention else 0.0
         self.drop_rate, self.sampling_steps = scheduled_sampling, sampling_steps
         self.norm = keras.layers.LayerNormalization(name="norm") if encoder != "small" else None
         self.memory = keras.layers.Dense(memory_units, None if encoder == "small" else "relu", name="memory")

@@ -22,7 +22,7 @@ CASES = {
     "lstm": Config(**BASE),
     "gru": Config(**BASE, cell="gru"),
     "layernorm": Config(**BASE, cell="layernorm_lstm"),
-    "nic": Config(**BASE, attention=False),
+    "nic": Config(**BASE, attention=False, concepts=1.0),
     "after": Config(**BASE, look="after", concepts=0.5),
 }
 
