@@ -50,6 +50,8 @@ class Config(TrainingConfig):
     """Tell the joint head of frames how many keys sound already."""
     context: int = 48
     """Channels of a convolution over the keys that sounded lately (frames), the same for every key; 0 for none."""
+    placed: bool = False
+    """Tell that convolution which key it is at: for pieces that all have one tonic, as in the .mat piano rolls."""
     attention: int = 0
     """Steps of the past that an attention looks back on, whose cost this bounds; 0 for none."""
     attention_heads: int = 2

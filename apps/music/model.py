@@ -36,6 +36,7 @@ def build(config, codec: Codec) -> keras.Model:
         config.count_keys,
         config.attention,
         config.attention_heads,
+        config.placed,
         name="network",
     )
     return keras.Model(inputs, network(inputs), name=codec.kind)

@@ -77,23 +77,25 @@ class KeyContext(keras.layers.Layer):
 
         m_t = r m_{t−1} + (1 − r) x_t                  for each rate r, the memory of each key
         f_t = [x_t, m_t for each r, the slowest m_t summed over octaves, c_t of each head]
-        logits_t = V relu(W₂ relu(W₁ * f_t + U h_t + b₁) + b₂)
+        logits_t = V relu(W₂ relu(W₁ * f_t + U h_t + b₁ + p) + b₂)
 
     with the frame x_t, the hidden state h_t of the network, the frames c_t of its `PastAttention` where it has one, and
-    * a convolution over the keys, two octaves wide.
+    * a convolution over the keys, two octaves wide. p is zero, or with `placed` trained for every key: where all pieces
+    have one tonic, it tells the degrees of its scale apart, and nothing moves with a transposition any more.
 
     Args:
         channels: of the convolution.
         rates: r of each memory.
+        placed: whether there is p.
 
     Shapes: memories (..., 88, rates + 2 + heads), features (..., units); logits (..., 88).
     """
 
     WIDTH = 25
 
-    def __init__(self, channels, rates=(0.5, 0.9, 0.98), **kwargs):
+    def __init__(self, channels, rates=(0.5, 0.9, 0.98), placed=False, **kwargs):
         super().__init__(**kwargs)
-        self.channels, self.rates = channels, tuple(rates)
+        self.channels, self.rates, self.placed = channels, tuple(rates), placed
         self.convolution = keras.layers.Conv1D(channels, self.WIDTH, padding="same", use_bias=False)
         self.told = keras.layers.Dense(channels)
         self.mixed = keras.layers.Dense(channels, activation="relu")
@@ -104,12 +106,15 @@ class KeyContext(keras.layers.Layer):
         self.told.build((None, features_shape[-1]))
         self.mixed.build((None, self.channels))
         self.logits.build((None, self.channels))
+        if self.placed:
+            self.place = self.add_weight((memories_shape[-2], self.channels), "zeros", name="place")
         self.built = True
 
     def call(self, memories, features):
         keys, width = memories.shape[-2:]
         found = self.convolution(ops.reshape(memories, (-1, keys, width)))
         found = ops.reshape(found, (*ops.shape(memories)[:-1], self.channels))
+        found = found + self.place if self.placed else found
         hidden = ops.relu(found + ops.expand_dims(self.told(features), -2))
         return self.logits(self.mixed(hidden))[..., 0]
 
@@ -146,7 +151,7 @@ class KeyContext(keras.layers.Layer):
         return ops.concatenate(parts, axis=-1)
 
     def get_config(self):
-        return {**super().get_config(), "channels": self.channels, "rates": list(self.rates)}
+        return {**super().get_config(), "channels": self.channels, "rates": list(self.rates), "placed": self.placed}
 
 
 def _following(states: dict) -> dict:
@@ -174,7 +179,7 @@ class MusicNetwork(keras.layers.Layer):
         cell, units, layers: of the stack of cells; input_dropout, recurrent_dropout: of every cell.
         head, head_units: `joint` (NADE over keys, chained voices) or `independent`.
         embedding: numbers for a symbol. conditions: width of the conditions.
-        context: channels of the `KeyContext` beside the cells (frames); 0 for none.
+        context, placed: channels of the `KeyContext` beside the cells (frames), 0 for none; whether it knows the keys.
         attention, attention_heads: steps and heads of the `PastAttention`; 0 steps for none.
         counts: whether NADE's logits also have a term of the key and of how many keys sound below it; chords of four
             parts are learnt sooner so.
@@ -187,7 +192,7 @@ class MusicNetwork(keras.layers.Layer):
     def __init__(
         self, kind, symbols, voices=4, bar=0, cell="lstm", units=256, layers=1, head="joint", head_units=128,
         embedding=64, conditions=0, input_dropout=0.0, recurrent_dropout=0.0, dropout=0.0, context=0,
-        counts=False, attention=0, attention_heads=2,
+        counts=False, attention=0, attention_heads=2, placed=False,
         **kwargs,
     ):  # fmt: skip
         kwargs.setdefault("dtype", "float32")  # under mixed precision the cells and dense layers alone take 16 bits
@@ -197,13 +202,14 @@ class MusicNetwork(keras.layers.Layer):
             "layers": layers, "head": head, "head_units": head_units, "embedding": embedding, "conditions": conditions,
             "input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout, "dropout": dropout,
             "context": context, "counts": counts, "attention": attention, "attention_heads": attention_heads,
+            "placed": placed,
         }  # fmt: skip
         self.kind, self.symbols, self.voices, self.bar, self.conditions = kind, symbols, voices, bar, conditions
         drops = {"dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
         self.cell = StackedCells([CELLS[cell](units, **drops) for _ in range(layers)])
         self.over_time = Recurrent(self.cell, return_sequences=True, return_state=True)
         self.dropout = keras.layers.Dropout(dropout, dtype="float32")
-        self.context = KeyContext(context) if context and kind == "frames" else None
+        self.context = KeyContext(context, placed=placed) if context and kind == "frames" else None
         self.past = PastAttention(attention, attention_heads, dtype="float32") if attention else None
         self.joint = head == "joint" and kind != "performance"
         self.counts = counts and self.joint and kind == "frames"

@@ -26,7 +26,7 @@ CASES = {
         Codec("frames", 4, conditions=("density", "chords")),
     ),
     "attention": (
-        Config(head="independent", units=12, context=6, window=STEPS, attention=4),
+        Config(head="independent", units=12, context=6, placed=True, window=STEPS, attention=4),
         Codec("frames", 4, bar=4),
     ),
     "attention nade": (Config(units=12, head_units=8, context=0, window=STEPS, attention=20), Codec("frames", 4)),
