@@ -168,12 +168,35 @@ _JSB = dataclasses.replace(
     epochs=60,
 )
 _JSB_KEYS = dataclasses.replace(
-    _JSB, head="independent", units=160, context=32, epochs=240, dropout=0.2, recurrent_dropout=0.0
+    _JSB,
+    head="independent",
+    transpose=0,  # these pieces were all brought to one tonic: other keys are no help
+    units=256,
+    context=40,
+    dropout=0.55,
+    input_dropout=0.15,
+    recurrent_dropout=0.25,
+    batch_size=4,
+    learning_rate=2e-3,
+    average=0.995,
+    epochs=32,
 )
 _NOTTINGHAM = dataclasses.replace(
     _JSB, data="Nottingham.mat", transpose=0, epochs=8, dropout=0.2, recurrent_dropout=0.0, warmup_steps=100
 )
-_NOTTINGHAM_KEYS = dataclasses.replace(_NOTTINGHAM, head="independent", context=16, epochs=10)
+_NOTTINGHAM_KEYS = dataclasses.replace(
+    _NOTTINGHAM,
+    head="independent",
+    attention=160,
+    attention_heads=4,
+    window=264,  # most tunes have 255 to 257 steps
+    units=256,
+    context=0,
+    dropout=0.3,
+    batch_size=4,
+    learning_rate=3e-3,
+    epochs=12,
+)
 
 PRESETS = {
     "chorales": Preset("Bach chorales in eighths (built in), NADE head: under five minutes.", _QUICK),
