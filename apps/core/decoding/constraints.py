@@ -69,28 +69,47 @@ def repeated_ngrams(history, n):
 
 def phrases_of_items(phrases, batch):
     """Phrases as one list per item: either one list of phrases for all, or a list of such lists, one per item."""
+    phrases = list(phrases)
+    if any(not np.iterable(entry) or isinstance(entry, str) for entry in phrases):
+        raise ValueError(f"expected phrases as lists of tokens, received {phrases}")
     phrases = [list(entry) for entry in phrases]
     if not phrases or (any(phrases) and not any(np.ndim(token) for entry in phrases for token in entry)):
         phrases = [phrases] * batch
     if len(phrases) != batch:
         raise ValueError(f"expected phrases for {batch} items, received {len(phrases)} lists")
+    flat = [phrase for entry in phrases for phrase in entry]
+    if any(np.ndim(phrase) != 1 or np.asarray(phrase).dtype.kind not in "iu" for phrase in flat if len(phrase)):
+        raise ValueError(f"expected phrases as lists of tokens, received {flat}")
     return [[tuple(int(token) for token in phrase) for phrase in entry] for entry in phrases]
+
+
+def least_length(phrases):
+    """At least how many tokens hold all the phrases, however they overlap."""
+
+    def overlap(left, right):
+        longest = min(len(left), len(right)) - 1
+        return next((k for k in range(longest, 0, -1) if left[-k:] == right[:k]), 0)
+
+    outer = [p for p in set(phrases) if not any(p != q and _holds(q, p) for q in phrases)]
+    saved = sorted(max((overlap(q, p) for q in outer if q != p), default=0) for p in outer)
+    return sum(map(len, outer)) - sum(saved[1:])  # the first has none before it
+
+
+def _holds(phrase, part):
+    return any(phrase[i : i + len(part)] == part for i in range(len(phrase) - len(part) + 1))
 
 
 def check_phrases(required, forbidden, end, max_length, no_repeat_ngram):
     """Refuses constraints that no sequence can meet."""
-
-    def holds(phrase, part):
-        return any(phrase[i : i + len(part)] == part for i in range(len(phrase) - len(part) + 1))
-
     for needed, banned in zip(required, forbidden, strict=True):
+        if least_length(needed) > max_length:
+            found = f"{[list(phrase) for phrase in needed]} take more than max_length={max_length} tokens"
+            raise ValueError(f"contradictory constraints: required phrases {found}")
         for phrase in needed:
             if end in phrase:
                 raise ValueError(f"contradictory constraints: required phrase {list(phrase)} holds the end token {end}")
-            if len(phrase) > max_length:
-                raise ValueError(f"contradictory constraints: {list(phrase)} is longer than max_length={max_length}")
             for part in banned:
-                if holds(phrase, part):
+                if _holds(phrase, part):
                     raise ValueError(f"contradictory constraints: {list(phrase)} is required, {list(part)} forbidden")
             grams = [phrase[i : i + no_repeat_ngram] for i in range(len(phrase) - no_repeat_ngram + 1)]
             if no_repeat_ngram and len(set(grams)) < len(grams):
@@ -125,8 +144,12 @@ class Restrictions:
             edits.append(tuple(repeated_ngrams(history, self._no_repeat_ngram)))
         if self._mask:
             allowed = np.asarray(self._mask(history, scores))
-            if allowed.dtype != bool:
-                raise ValueError(f"expected the mask callback to return booleans, received {allowed.dtype}")
+            fits = allowed.ndim <= 2 and all(
+                m in (1, n) for m, n in zip(allowed.shape[::-1], scores.shape[::-1], strict=False)
+            )
+            if allowed.dtype != bool or not fits:
+                found = f"{allowed.dtype} {allowed.shape}"
+                raise ValueError(f"expected the mask callback to return booleans {scores.shape}, received {found}")
             edits.append(np.broadcast_to(~allowed, scores.shape))
         if edits:
             scores = scores.copy()  # the step may hand out its own buffer

@@ -71,7 +71,11 @@ class LanguageModel:
     @classmethod
     def load(cls, path):
         """Reads what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
+        try:
+            opened = np.load(path, allow_pickle=False)
+        except ValueError:
+            raise ValueError(f"{path}: expected a language model (.npz), received a file of another kind") from None
+        with opened as file:
             missing = {"alphabet", "order", "steps", "counts"} - set(file)
             if missing:
                 raise ValueError(f"{path}: expected a language model, received a file without {sorted(missing)}")

@@ -1,5 +1,6 @@
 """Beam search against exhaustive search, a plain re-derivation of transformers' rules, and hand-worked cases."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from elman.apps.core.decoding import beam_search, coverage_penalty, engine_step, ensemble, greedy, length_normalizer
 from elman.apps.core.decoding.beam_search import block_maxima, top_scores
+from elman.apps.core.decoding.constraints import least_length
 
 from .tables import exhaustive, log_softmax, plain_beam, prefix_step
 
@@ -181,6 +183,17 @@ def test_constraints_are_exhaustive_search_within_them(seed, data):
         same(found[item], exhaustive(logits_of, item, 64, 0, 4, tokens, rule=rule)[:12])
 
 
+@given(phrases=st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=3).map(tuple), min_size=1, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_the_least_length_of_phrases_is_no_more_than_the_shortest_text_that_holds_them(phrases):
+    size = next(
+        n
+        for n in range(1, 10)
+        if any(all(contains(list(text), p) for p in phrases) for text in itertools.product((0, 1), repeat=n))
+    )
+    assert max(map(len, phrases)) <= least_length(phrases) <= size
+
+
 def test_required_phrases_are_met_by_a_narrow_beam():
     """A beam of four meets three phrases that the model itself never would choose."""
     step, start, _ = prefix_step(11, 50, scale=3.0)
@@ -292,7 +305,15 @@ def constant(logits):
         ([0.0, 1.0, 2.0], {"min_length": 9}, "min_length <= max_length"),
         ([0.0, 1.0, 2.0], {"required": [[0]]}, "end token"),
         ([0.0, 1.0, 2.0], {"required": [[1, 2]], "forbidden": [[2]]}, "contradictory"),
-        ([0.0, 1.0, 2.0], {"required": [[1] * 6]}, "longer than max_length"),
+        ([0.0, 1.0, 2.0], {"required": [[1] * 6]}, "more than max_length"),
+        ([0.0, 1.0, 2.0], {"required": [[1, 1, 1], [2, 2, 2]]}, "contradictory .* more than max_length"),
+        ([0.0, 1.0, 2.0], {"required": [1, 2]}, "phrases as lists of tokens"),
+        ([0.0, 1.0, 2.0], {"forbidden": ["a"]}, "phrases as lists of tokens"),
+        (
+            [0.0, 1.0, 2.0],
+            {"mask": lambda tokens, logits: np.ones(2, bool)},
+            r"booleans \(2, 3\), received bool \(2,\)",
+        ),
         ([0.0, 1.0, 2.0], {"required": [[1, 1]], "no_repeat_ngram": 1}, "repeats an n-gram"),
         ([0.0, 1.0, 2.0], {"required": [[5]]}, "phrases of tokens"),
         ([0.0, 1.0, 2.0], {"length_penalty": "gnmt"}, "length_penalty"),

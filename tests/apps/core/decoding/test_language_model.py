@@ -126,3 +126,6 @@ def test_a_file_of_something_else(tmp_path):
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
     with pytest.raises(ValueError, match="without"):
         LanguageModel.load(tmp_path / "other.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    with pytest.raises(ValueError, match=r"expected a language model .* of another kind"):
+        LanguageModel.load(tmp_path / "text.npz")
