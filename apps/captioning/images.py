@@ -1,4 +1,4 @@
-"""Pictures from files, made square, in bounded memory. Pillow is imported when a file is read."""
+"""Pictures from files, made square, in bounded memory. Pillow is imported when it is needed."""
 
 import io
 from pathlib import Path
@@ -36,6 +36,8 @@ def preview(source: Path, side: int = 480) -> np.ndarray:
 
 def _read(source: Path | bytes, side: int, name: str) -> tuple[np.ndarray, tuple[int, int]]:
     """As `read`, with the picture's width and height after turning."""
+    if isinstance(source, Path) and (exact := _exact_ppm(source, side)) is not None:
+        return exact, (side, side)
     Image = _pillow()
     name = name or str(source)
     try:
@@ -58,6 +60,16 @@ def _read(source: Path | bytes, side: int, name: str) -> tuple[np.ndarray, tuple
         raise DataError(f"{name}: no such file") from None
     except Exception as error:  # Pillow's readers raise many kinds: OSError, SyntaxError, struct.error, ValueError, …
         raise DataError(f"{name}: not a readable picture ({_reason(error)})") from None
+
+
+def _exact_ppm(path: Path, side: int) -> np.ndarray | None:
+    """A PPM file of just that size, which needs no Pillow: a bundle's own example. None for anything else."""
+    if path.suffix != ".ppm" or not path.is_file():
+        return None
+    head, content = b"P6\n%d %d\n255\n" % (side, side), path.read_bytes()
+    if not content.startswith(head) or len(content) != len(head) + 3 * side * side:
+        return None
+    return np.frombuffer(content, np.uint8, offset=len(head)).reshape(side, side, 3)
 
 
 def _pillow():

@@ -81,5 +81,8 @@ def open_run(app: App, run: Run, model=None) -> Opened:
 def _open_bundle(app: App, path: Path, engine: str, threads: int) -> Opened:
     bundle = read_bundle(path, app.name)
     config = from_json(app.config, bundle.config, where=str(path / "bundle.json"))
-    codec = app.stage("codec").Codec.from_json(bundle.codec)
+    try:
+        codec = app.stage("codec").Codec.from_json(bundle.codec)
+    except (KeyError, TypeError) as error:
+        raise ElmanError(f"{path}: its codec is of another version of elman ({error}); export the run again") from None
     return Opened(app, path, config, codec, open_bundle_engine(path, bundle.signatures, engine, threads))

@@ -13,7 +13,7 @@ from ..core.files import write_text
 from . import generate, reading
 from .codec import Codec, condition_width, conditions
 from .config import PredictOptions
-from .score import Piece, highest_line
+from .score import Piece, highest_line, to_json
 
 MOST_EVENTS = 20_000
 
@@ -185,10 +185,7 @@ def write(result: Tune, path: Path) -> None:
 
         plot_roll(result.piece, path, result.primer_beats)
     elif path.suffix == ".json":
-        names = result.piece.notes.dtype.names
-        notes = [dict(zip(names, (n.item() for n in note), strict=True)) for note in result.piece.notes]
-        tempo = result.piece.tempo[0][1]
-        write_text(path, json.dumps({"tempo": tempo, "beats": result.piece.beats, "notes": notes}, indent=1) + "\n")
+        write_text(path, json.dumps(to_json(result.piece), indent=1) + "\n")
     else:
         raise UsageError(f"--out {path}: expected .mid, .wav, .png or .json")
 
@@ -205,10 +202,8 @@ def summary(result: Tune) -> str:
 
 
 def example(config, data, path: Path) -> None:
-    """Writes the first test piece."""
-    from . import midi
-
+    """Writes the first test piece, as JSON: a device reads it with NumPy alone."""
     part = data.parts["test"] or data.parts["train"]
     if not part:
         raise DataError("no piece to make an example of")
-    midi.write(part[0].piece, path)
+    write_text(path, json.dumps(to_json(part[0].piece), indent=1) + "\n")

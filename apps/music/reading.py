@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError, ElmanError, MissingExtra
-from .score import HIGHEST, LOWEST, Piece, from_roll, from_voices
+from .score import HIGHEST, LOWEST, Piece, from_json, from_roll, from_voices
 
 SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
 
@@ -70,11 +70,19 @@ def _abc(path: Path, step: float, repeats: bool) -> list[Piece]:
 
 
 def _json(path: Path, step: float, repeats: bool) -> list[Piece]:
-    """{"train": [[[60, 55, …], …], …], …}: pieces of steps of MIDI numbers, −1 for a rest; short steps end in rests."""
+    """{"train": [[[60, 55, …], …], …], …}: pieces of steps of MIDI numbers, −1 for a rest; short steps end in rests.
+
+    Or a piece as `predict --out FILE.json` writes it.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON ({error})") from None
+    if isinstance(value, dict) and "notes" in value:
+        try:
+            return [from_json(value, path.name)]
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from None
     groups = value if isinstance(value, dict) else {"": value}
     pieces = []
     for name, group in groups.items():

@@ -57,6 +57,27 @@ def make_notes(rows) -> np.ndarray:
     return notes[np.lexsort((notes["pitch"], notes["start"]))]
 
 
+def to_json(piece: Piece) -> dict:
+    """Tempo and metre at the start, length in beats, and the notes."""
+    names = piece.notes.dtype.names
+    notes = [dict(zip(names, (n.item() for n in note), strict=True)) for note in piece.notes]
+    return {"tempo": piece.tempo[0][1], "metre": piece.metre[0][1], "beats": piece.beats, "notes": notes}
+
+
+def from_json(value: dict, name: str) -> Piece:
+    """The piece that `to_json` wrote; ValueError says what is wrong with it."""
+    try:
+        notes = make_notes([[note[field] for field in NOTE.names] for note in value["notes"]])
+        tempo, metre = float(value.get("tempo", 120)), float(value.get("metre", 4))
+        beats = float(value.get("beats", np.max(notes["start"] + notes["duration"], initial=0)))
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"expected notes with {', '.join(NOTE.names)}") from None
+    sound = np.isfinite([tempo, metre, beats]).all() and min(tempo, metre, beats) > 0 and (notes["start"] >= 0).all()
+    if not (sound and (notes["duration"] > 0).all() and ((notes["pitch"] >= 0) & (notes["pitch"] < 128)).all()):
+        raise ValueError("expected positive tempo, metre, beats and durations, starts from 0 and pitches of 0 to 127")
+    return Piece(name, notes, beats, ((0.0, tempo),), ((0.0, metre),))
+
+
 def highest_line(notes: np.ndarray) -> np.ndarray:
     """The notes above which none sounds when they begin, each ended by the next: a melody of one note at once."""
     kept = []

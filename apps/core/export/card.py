@@ -44,7 +44,7 @@ def readme(app, signatures: list[Signature], parity: dict) -> str:
         f"# {app.name}: a bundle of elman",
         "`bundle.json` holds the configuration, the codec, the signatures and a checksum of every file; `samples.npz` "
         "holds one input of each signature with the answer that Keras gives to it.\n\n"
-        f"```\npip install elman\nelman {app.name} predict . --example --out {app.output_name}\n```",
+        f"```\npip install elman\nelman {app.name} predict . --example --out answer.json\n```",
         *[_describe(signature, named, int8) for signature in signatures],
         "## Calling it\n\n`any` is the batch, 1 below; another free size is `length`. A state begins with zeros, "
         "unless a table above says where its first value comes from, and takes the output that feeds it after every "

@@ -1,6 +1,7 @@
 """Pictures and captions as people keep them, whole and broken."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from elman.apps.captioning import images, reading
-from elman.apps.core.errors import DataError
+from elman.apps.core.errors import DataError, ElmanError
 
 REAL = Path(__file__).parents[4] / "shared/data/captioning"
 GRADIENT = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8)
@@ -18,6 +19,17 @@ def saved(tmp_path, name, image, **options):
     path = tmp_path / name
     image.save(path, **options)
     return path
+
+
+def test_a_bundles_example_needs_no_pillow(tmp_path, monkeypatch):
+    rgb = np.dstack([GRADIENT, GRADIENT[::-1], 255 - GRADIENT])[:32, :32]
+    images.write(rgb, tmp_path / "example.ppm")
+    (tmp_path / "cut.ppm").write_bytes((tmp_path / "example.ppm").read_bytes()[:-1])
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    np.testing.assert_array_equal(images.read(tmp_path / "example.ppm", 32), rgb)
+    for other, side in (("example.ppm", 16), ("cut.ppm", 32)):
+        with pytest.raises(ElmanError, match=r"pip install 'elman\[image\]'"):
+            images.read(tmp_path / other, side)
 
 
 def test_every_mode_becomes_rgb(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from elman.apps import cli, music
-from elman.apps.music import midi
+from elman.apps.music import midi, reading
 from elman.apps.music.config import PRESETS, Config, PredictOptions
 from elman.apps.music.score import Piece, make_notes
 
@@ -72,7 +72,7 @@ def test_run_export_and_predict(kind, tunes, tmp_path):
     assert len(made[0].piece.notes)
     if kind == "voices":
         harmonised = music.APP.open(bundle).predict(options=PredictOptions(harmonise=True))
-        source = midi.read(bundle / "example.mid")
+        source = reading.read_file(bundle / "example.json", 0.5)[0]
         melody = source.notes[source.notes["voice"] == 0]
         kept = harmonised.piece.notes[harmonised.piece.notes["voice"] == 0]
         np.testing.assert_array_equal(kept["pitch"], melody["pitch"])

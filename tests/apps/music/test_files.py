@@ -11,7 +11,7 @@ import pytest
 
 from elman.apps.core.errors import DataError
 from elman.apps.music import abc_notation, midi, musicxml, reading
-from elman.apps.music.score import Piece, make_notes
+from elman.apps.music.score import Piece, make_notes, to_json
 
 
 def rows(piece):
@@ -175,6 +175,32 @@ def test_abc_chords_sound_until_the_next():
     assert all(r[1] == 2 for r in under)
     assert abc_notation.chord_pitches("D/F#")[0] % 12 == 6
     assert abc_notation.chord_pitches("hello") == ()
+
+
+def test_a_piece_comes_back_from_json(tmp_path):
+    notes = make_notes([(0, 1, 60, 80, 0), (1.5, 0.5, 64, 70, 1)])
+    piece = Piece("p", notes, 3.0, ((0.0, 90.0),), ((0.0, 3.0),))
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(to_json(piece)))
+    (back,) = reading.read_file(path, 0.5)
+    np.testing.assert_array_equal(back.notes, notes)
+    assert (back.beats, back.tempo, back.metre) == (3.0, piece.tempo, piece.metre)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pitch": 128}, "pitches of 0 to 127"),
+        ({"duration": 0}, "positive tempo, metre, beats and durations"),
+        ({"start": -1}, "starts from 0"),
+        ({"start": "x"}, "expected notes with start, duration, pitch, velocity, voice"),
+    ],
+)
+def test_notes_that_cannot_be_are_refused(tmp_path, change, words):
+    note = {"start": 0, "duration": 1, "pitch": 60, "velocity": 80, "voice": 0, **change}
+    (tmp_path / "p.json").write_text(json.dumps({"tempo": 90, "notes": [note]}))
+    with pytest.raises(DataError, match=rf"p\.json: .*{words}"):
+        reading.read_file(tmp_path / "p.json", 0.5)
 
 
 def test_a_folder_names_what_it_skips(tmp_path):
