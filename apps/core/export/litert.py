@@ -80,8 +80,12 @@ def operators(content: bytes) -> Iterable[tuple[str, str, bool]]:
 
 
 def _reason(message: str) -> str:
-    """The operators that did not convert, out of the converter's message."""
-    operators = sorted(set(re.findall(r"tf\.(\w+)", message)))
+    """The operators that did not convert, and the layers that they came from, out of the converter's message."""
+    where = re.findall(r"""fused\["\w+:", "([^"@]+)[^\n]*'tf\.(\w+)' op is neither""", message)
+    if where:
+        listed = "; ".join(f"{operator} from {layer}" for layer, operator in sorted(set(where))[:5])
+        return f"operators that LiteRT does not have: {listed}"
+    operators = sorted(set(re.findall(r"'tf\.(\w+)'", message)))
     return f"did not convert: {', '.join(operators)}" if operators else message.strip().splitlines()[0]
 
 

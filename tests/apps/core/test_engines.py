@@ -13,7 +13,7 @@ from elman.apps.core.engines import ENGINES, Engine, open_bundle_engine
 from elman.apps.core.engines import keras as keras_engine
 from elman.apps.core.engines import litert as litert_engine
 from elman.apps.core.errors import ElmanError, UsageError
-from elman.apps.core.export import build, bundle, litert, onnx, parity
+from elman.apps.core.export import build, bundle, litert, onnx, parity, saved_model
 from elman.apps.core.opened import Opened
 from elman.apps.core.run import Run
 from elman.apps.core.signature import Signature, Spec
@@ -456,6 +456,29 @@ def test_operators_that_a_device_lacks_are_refused(tmp_path):
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     with pytest.raises(ElmanError, match=r"model\.tflite: operators that LiteRT does not have: FlexMatrixDeterminant"):
         litert.check_builtin(converter.convert(), "model.tflite")
+
+
+def test_what_does_not_convert_names_its_layer(tmp_path):
+    """In the body of a loop too."""
+
+    class Odd(keras.layers.Layer):
+        def call(self, x):
+            import tensorflow as tf
+
+            once = x * tf.linalg.det(tf.reshape(x, (-1, 2, 2)))[:, None]
+            return tf.while_loop(
+                lambda y: tf.reduce_sum(y) < 9.0, lambda y: [y + tf.math.betainc(1.0, 2.0, y)], [once]
+            )[0]
+
+    inputs = keras.Input((4,))
+    layer = Odd(name="odd")
+    model = keras.Model(inputs, layer(inputs))
+    signature = Signature("f", (Spec("x", (None, 4)),), {"y": ""}, {}, lambda given: {"y": layer(given["x"])})
+    saved_model.write(model, [signature], tmp_path / "saved", for_litert=True)
+    with pytest.raises(ElmanError, match=r"Betainc from odd\S*/while/Betainc") as raised:
+        litert.write(tmp_path / "saved", [signature], tmp_path / "m.tflite", "litert", None)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "m.tflite").exists()
 
 
 def test_a_loop_and_a_step_are_built_in(tiny):
