@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..core.report import save_figure
+from .frequency import format_stamps
 
 BLUE, GREY = "#1f5fa8", "#444444"
 BANDS = (("0.025", "0.975", 0.15), ("0.1", "0.9", 0.22), ("0.25", "0.75", 0.3))
@@ -62,7 +63,8 @@ def plot_fan(evaluation, path: Path) -> None:
         ahead = stamps[origin : origin + horizon]
         _bands(axes, ahead, drawn["forecast"].quantiles[i], data.codec.levels)
         axes.plot(ahead, drawn["forecast"].point[i], color=BLUE, label="forecast")
-        axes.set_title(f"{series.id}: forecast from {data.table.stamps(series)[origin - 1]}", fontsize=9)
+        last = format_stamps(data.table.stamps(series)[origin - 1 : origin])[0]
+        axes.set_title(f"{series.id}: forecast from {last}", fontsize=9)
     figure.axes[0].legend(frameon=False, fontsize=8, loc="upper left")
     save_figure(figure, path)
 
@@ -114,5 +116,5 @@ def plot_residuals(evaluation, path: Path) -> None:
     ]
     cover.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
     cover.plot(data.codec.levels, below, marker=".", color=BLUE)
-    cover.set(xlabel="level", title="share of values below the quantile")
+    cover.set(xlabel="level", title="share below the quantile")
     save_figure(figure, path)
