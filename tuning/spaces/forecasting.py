@@ -24,7 +24,7 @@ def sample(hp, base):
     hp.range("learning_rate", 3e-4, 1e-2)
     with hp.when("model", "segment"):
         hp.choice("segment", max(base.segment // 2, 1), base.segment, min(2 * base.segment, base.horizon))
-        hp.choice("anchor", "last", "season")
+        hp.choice("anchor", "last", "season", "mix")
         hp.choice("scaling", "series", "window")
         hp.choice("loss", "quantile", "mae", "mse")
     with hp.when("model", "deepar"):
