@@ -32,6 +32,8 @@ class Signature:
             order, each with time after the batch. LiteRT can then run it without a loop in the file.
         collects: with `steps`, whether the outputs are those of every step (time after the batch), or of the last one.
         by_steps: whether LiteRT runs it by steps, which the export measures.
+        raw: whether it takes or gives measurements, which 256 values do not hold: in full int8 its products alone are
+            integers, and what lies between them is float32.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Signature:
     steps: str = ""
     collects: bool = False
     by_steps: bool = False
+    raw: bool = False
 
     def __post_init__(self):
         both = {spec.name for spec in self.inputs} & set(self.outputs)

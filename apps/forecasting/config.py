@@ -54,7 +54,7 @@ class Config(TrainingConfig):
     """Share of the units dropped before the output."""
     segment: int = 13
     """Steps in a segment (segment)."""
-    anchor: Literal["last", "season", "mix"] = "season"
+    anchor: Literal["last", "season", "mix"] = "mix"
     """What a forecast is measured from (segment): the last value, the same step of the last season, or a learnt average
     of both and of up to two seasons before."""
     anchor_season: int = 0

@@ -157,7 +157,9 @@ def _forecast(network: SegmentNetwork, codec: Codec) -> Signature:
         "quantiles": f"(batch, {codec.horizon}, {network.outputs}) {levels}, in the units of y",
         "scale": "(batch,) the unit of the calibration, codec.offsets in bundle.json: quantiles + offsets × scale",
     }
-    return Signature("forecast", tuple(_inputs(codec, codec.lookback)), outputs, {}, forecast, fixed_batch=not unroll)
+    return Signature(
+        "forecast", tuple(_inputs(codec, codec.lookback)), outputs, {}, forecast, fixed_batch=not unroll, raw=True
+    )
 
 
 def _step(network: AutoregressiveNetwork, config, codec: Codec) -> Signature:
@@ -175,4 +177,4 @@ def _step(network: AutoregressiveNetwork, config, codec: Codec) -> Signature:
     history = f"(batch, {network.longest}) the last values"
     outputs = {**parameters, "next_history": history, **{f"next_{n}": f"(batch, {config.units})" for n in names}}
     states = {"next_history": "history", **{f"next_{name}": name for name in names}}
-    return Signature("step", tuple(specs), outputs, states, network.step)
+    return Signature("step", tuple(specs), outputs, states, network.step, raw=True)

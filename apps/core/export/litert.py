@@ -7,12 +7,15 @@ from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.python.convert import mlir_quantize
 
 from ..backend import quiet_stderr
 from ..errors import ElmanError
 from ..signature import Signature
 
 MOST_ROWS = 256  # of a signature, to measure the ranges of full int8 on
+
+PRODUCTS = {"BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 
 # variant -> file name; the float file comes first, as the reference of the others
 VARIANTS = {
@@ -50,11 +53,21 @@ def write(saved_model: Path, signatures: Sequence[Signature], path: Path, varian
     try:
         with quiet_stderr(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = converter.convert()
+            if variant == "litert-int8" and any(s.raw for s in signatures):
+                content = _quantize_products(converter)
+            else:
+                content = converter.convert()
     except Exception as error:  # the converter raises its own kinds, whose message is a page of MLIR
         raise ElmanError(f"LiteRT ({variant}): {_reason(str(error))}") from error
     check_builtin(content, path.name)
     path.write_bytes(content)
+
+
+def _quantize_products(converter) -> bytes:
+    """The model with its products in int8, by ranges that were measured, and all else in float32."""
+    converter._experimental_calibrate_only = True
+    others = {name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)} - PRODUCTS
+    return mlir_quantize(converter.convert(), denylisted_ops=others)
 
 
 def check_builtin(content: bytes, name: str) -> None:

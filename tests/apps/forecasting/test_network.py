@@ -161,7 +161,8 @@ SEGMENT = {"horizon": 7, "lookback": 22, "segment": 4, "units": 6, "embedding": 
         ({"scaling": "series", "loss": "mae", "anchor": "last"}, {"count": 3}),
         ({"past": ("wind",), "future": ("price",), "static": ("size", "kind")}, {"covariates": True}),
         ({"loss": "mse", "season": 30}, {"count": 1}),
-        ({"anchor": "mix", "anchor_season": 9}, {}),
+        ({"anchor": "season"}, {}),
+        ({"anchor_season": 9}, {}),
     ],
 )
 def test_the_segment_network_is_its_equations(monkeypatch, changes, options):
