@@ -1,5 +1,6 @@
 """`elman APP VERB`: the front door. Options are generated from the dataclasses by tyro."""
 
+import errno
 import importlib
 import os
 import sys
@@ -52,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(str(error), 1)
+        full = error.errno == errno.ENOSPC
+        return _fail(
+            "the disk is full; free some of it, then a training goes on with --resume" if full else str(error), 1
+        )
     except Exception as error:
         if os.environ.get("ELMAN_DEBUG"):
             raise

@@ -104,7 +104,12 @@ def failing(error):
         (UsageError("a wrong call"), 2, "elman: a wrong call"),
         (ElmanError("no luck"), 1, "elman: no luck"),
         (DataError("row 3"), 1, "elman: row 3"),
-        (OSError(28, "No space left on device"), 1, "elman: [Errno 28] No space left on device"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "elman: the disk is full; free some of it, then a training goes on",
+        ),
+        (OSError(13, "Permission denied"), 1, "elman: [Errno 13] Permission denied"),
         (KeyboardInterrupt(), 1, "elman: interrupted; a training goes on with --resume --out DIRECTORY"),
         (ValueError("first\nsecond"), 1, "elman: internal error, ValueError: first (ELMAN_DEBUG=1 shows where)"),
         (ModuleNotFoundError("x", name="pandas"), 1, "pip install 'elman[train]'"),

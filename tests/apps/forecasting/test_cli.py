@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from elman.apps.forecasting import APP
+from elman.apps.forecasting import APP, predict, stream
 from tests.conftest import TINY
 
 DAYS = [str(np.datetime64("2020-01-01") + i) for i in range(400)]
@@ -111,6 +111,26 @@ def test_engines_predict_alike(elman, tmp_path, request, run):
         np.testing.assert_allclose(answers[name], answers["keras"], rtol=2e-5)
     for name in names[4:]:
         np.testing.assert_allclose(answers[name], answers["keras"], rtol=0.02)
+
+
+@pytest.mark.parametrize("run", ["co2_run", "deepar_run"])
+def test_int8_holds_raw_measurements(request, run):
+    bundle = request.getfixturevalue(run) / "bundle"
+    found = json.loads((bundle / "parity.json").read_text())["quantisation"]["engines"]
+    assert found["litert-int8"]["numbers"] == "int8 products, float32 between"
+    assert abs(found["litert-int8"]["change"]) < 0.02
+    assert (bundle / "model_int8.tflite").stat().st_size < (bundle / "model.tflite").stat().st_size
+
+
+def test_a_bundle_follows_a_stream(deepar_run):
+    model = APP.open(deepar_run / "bundle")
+    table = predict.read(model.config, model.codec, model.example())
+    now = stream.begin(model, table)
+    before = stream.forecast(model, now).point[0, 0]
+    later, expected = stream.observe(model, now, [400.0])
+    assert expected["scale"][0] > 0
+    assert stream.forecast(model, now).point[0, 0] == before
+    assert stream.forecast(model, later).point[0, 0] != before
 
 
 def test_json_and_pictures(elman, co2_run, tmp_path):
