@@ -43,6 +43,7 @@ class Recurrent(keras.layers.Layer):
     """
 
     stateful = False  # asked for by keras.layers.Bidirectional
+    features = None  # known once built
 
     def __init__(
         self,
