@@ -341,7 +341,10 @@ def test_every_name_of_an_application_is_that_of_a_weight(app, preset, kind):
     config = app.APP.preset(preset or app.APP.default)
     Codec = app.APP.stage("codec").Codec
     if app is forecasting:
-        codec = Codec("h", 24, 8, 4, (0.5,), ("a", "b"), (0.0, 0.0), (1.0, 1.0), ("", ""), (), (), (), (), False, (1,))
+        two = {"loc": (0.0, 0.0), "scale": (1.0, 1.0), "floors": (0.0, 1.0, 1.0), "until": ("", "")}
+        none = dict.fromkeys(("past", "future", "static", "calendar"), ())
+        size = {"season": 24, "lookback": 8, "horizon": 4, "lags": (1,)}
+        codec = Codec(frequency="h", levels=(0.5,), ids=("a", "b"), missing=False, **size, **two, **none)
     elif app is music:
         codec = Codec(*kind, low=40, high=60, bar=16 if kind[0] == "voices" else 0)
     elif app is handwriting:
