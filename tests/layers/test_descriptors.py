@@ -260,13 +260,12 @@ def test_half_precision_follows_float32(descriptor, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_every_layer_trains_compiled_and_in_mixed_precision(backend, folder):
-    elsewhere("fit", folder, KERAS_BACKEND=backend)
+def test_every_cell_drops_out_on_jax(folder):
+    """JAX refuses what is drawn in a loop."""
+    elsewhere("fit", folder, KERAS_BACKEND="jax")
     losses = np.load(folder / "fit.npz")
-    for policy in ("float32", "mixed_bfloat16"):
-        assert np.all(np.isfinite(losses[policy]))
-        assert losses[policy][-1] < losses[policy][0]
+    assert set(losses.files) == set(descriptors.dropping(0.1))
+    assert all(np.all(np.isfinite(losses[name])) for name in losses.files)
 
 
 def exported(descriptor, cell, whole=False, batch=2):

@@ -12,6 +12,7 @@ from elman.layers import (
     LayerNormLSTMCell,
     LSTMCell,
     MinGRUCell,
+    NASCell,
     Recurrent,
     StackedCells,
     ZoneoutCell,
@@ -169,6 +170,16 @@ def test_fit_as_keras(masked, jit_compile):
         ends.append(model.get_weights())
     for ours, theirs in zip(*ends, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make", [lambda: NASCell(3), lambda: ZoneoutCell(LSTMCell(3)), lambda: keras.layers.LSTMCell(3, dropout=0.2)]
+)
+def test_a_plain_loop_trains_under_xla(make):
+    model = keras.Sequential([keras.Input((7, 5)), Recurrent(make())])
+    model.compile("adam", "mse", jit_compile=True)
+    assert np.isfinite(model.fit(X, np.zeros((3, 3)), verbose=0).history["loss"][0])
 
 
 def test_bidirectional():
