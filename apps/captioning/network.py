@@ -188,6 +188,7 @@ class Captioner(keras.layers.Layer):
 
     def _add_coverage(self, looks, real):
         """λ mean Σ_i (n/k − Σ_t a_ti)²: the looks of n words spread evenly over k places; a row without words is 0."""
+        looks, real = (ops.cast(x, "float32") for x in (looks, real))  # as the loss that Keras adds it to
         seen = ops.sum(looks * real[..., None], axis=1)
         even = ops.sum(real, axis=1, keepdims=True) / seen.shape[1]
         self.add_loss(self.coverage * ops.mean(ops.sum(ops.square(even - seen), axis=1)))
@@ -201,7 +202,7 @@ class Captioner(keras.layers.Layer):
 
         So the output learns what a place shows apart from the words around it (Fang et al. 2015, arXiv:1411.4952).
         """
-        says = ops.matmul(self.shown(memory), self.logits.kernel)
+        says = ops.cast(ops.matmul(self.shown(memory), self.logits.kernel), "float32")
         heard = ops.logsumexp(says, axis=1) - math.log(memory.shape[1]) + self.rarity
         had = ops.max(ops.one_hot(captions, self.vocabulary, dtype=heard.dtype), axis=(1, 2))
         had = had * ops.cast(ops.arange(self.vocabulary) > UNKNOWN, heard.dtype)
