@@ -137,8 +137,8 @@ class PredictOptions:
 
 
 _QUICK = Config(
-    scenes=15000,
-    rows=10000,
+    scenes=10000,
+    rows=7000,
     held_out_scenes=200,
     longest=16,
     look="after",

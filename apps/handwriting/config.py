@@ -134,7 +134,7 @@ class AdaptOptions:
 
 
 _QUICK = Config(
-    lines=12000,
+    lines=9000,
     units=96,
     layers=2,
     stack=6,
