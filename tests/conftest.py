@@ -1,6 +1,7 @@
 """What the tests share: quiet runtimes, the command line as a function, and one tiny trained run."""
 
 import os
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,13 @@ def command(*words) -> SimpleNamespace:
 @pytest.fixture
 def elman():
     return command
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """A test that builds a layer has the same weights in each run, in whatever order, so that it fails always or never."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(0)
 
 
 def _once(factory, name: str, make) -> Path:

@@ -485,7 +485,8 @@ def start(cell, batch, memory=None, mask=None):
 
 
 def build(descriptor, dtype=None, seed=0):
-    """The cell with its weights, randomized."""
+    """The cell with its weights, which the seed alone decides: a draw of its own each run would fail now and then."""
+    keras.utils.set_random_seed(seed)
     cell = descriptor.make(dtype=dtype)
     cell.build((None, FEATURES))
     cell.built = True
