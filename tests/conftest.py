@@ -47,7 +47,7 @@ def elman():
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    """A test that builds a layer has the same weights in each run, in whatever order, so that it fails always or never."""
+    """What a test builds has the same weights in each run, in whatever order, so that it fails always or never."""
     if keras := sys.modules.get("keras"):
         keras.utils.set_random_seed(0)
 
