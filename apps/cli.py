@@ -21,6 +21,7 @@ from .core.files import read_json
 
 APPS = ("forecasting", "music", "captioning", "handwriting")
 EngineName = Literal[tuple(ENGINES)]
+EngineChoice = Literal[("auto", *ENGINES)]
 _Help = tyro.conf.arg
 _OUT_RUN = _Help(help="Run directory to write (default: runs/APP/DATE-TIME).")
 _QUIET = _Help(help="No progress bars, no summary.")
@@ -197,15 +198,19 @@ def _train_by(verb: str, app: App, settings, arguments: dict) -> None:
     print(run.path if arguments["quiet"] else verbs.summary(run))
 
 
+def _engine(choice: str) -> str | None:
+    return None if choice == "auto" else choice
+
+
 def _evaluate_options(app: App, argv: list[str]) -> Callable:
     def options(
         path: Annotated[tyro.conf.Positional[Path], _Help(metavar="RUN|BUNDLE", help="What to score.")],
         data: Annotated[str | None, _Help(help="Other data to score: a path, tfds:NAME or a built-in name.")] = None,
-        engine: Annotated[EngineName | None, _Help(help="Default: keras for a run, litert for a bundle.")] = None,
+        engine: Annotated[EngineChoice, _Help(help="auto: keras for a run, litert for a bundle.")] = "auto",
         out: Annotated[Path | None, _Help(help="Write the metrics to this .json file.")] = None,
         quiet: Annotated[bool, _QUIET] = False,
     ):
-        return {"path": path, "data": data, "engine": engine, "out": out, "quiet": quiet}
+        return {"path": path, "data": data, "engine": _engine(engine), "out": out, "quiet": quiet}
 
     return options
 
@@ -227,12 +232,12 @@ def _predict_options(app: App, argv: list[str]) -> Callable:
         input: Annotated[Path | None, _Help(help="The input file.")] = None,
         example: Annotated[bool, _Help(help="Use the example input that the bundle carries.")] = False,
         out: Annotated[Path | None, _Help(help="Output file; its suffix is the format.")] = None,
-        engine: Annotated[EngineName | None, _Help(help="Default: keras for a run, litert for a bundle.")] = None,
+        engine: Annotated[EngineChoice, _Help(help="auto: keras for a run, litert for a bundle.")] = "auto",
         threads: Annotated[int, _Help(help="Threads of the engine.")] = 1,
         settings: app.predict_options = app.predict_options(),  # noqa: B008
         quiet: Annotated[bool, _QUIET] = False,
     ):
-        return {"path": path, "source": input, "example": example, "out": out, "engine": engine,
+        return {"path": path, "source": input, "example": example, "out": out, "engine": _engine(engine),
                 "threads": threads, "options": settings}, quiet  # fmt: skip
 
     return options
