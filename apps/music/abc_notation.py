@@ -42,8 +42,8 @@ _SWITCH = re.compile(r"\[V:\s*([^\]\s]*)[^\]]*\]")  # to another voice, within a
 LOW_CHORD, CHORD_VELOCITY = 48, 60  # chords are played from the C below middle C
 
 
-def read(path: Path) -> list[Piece]:
-    """The tunes of a file; a tune that cannot be read is an error that names it."""
+def read(path: Path) -> list[Piece | DataError]:
+    """The tunes of a file; in the place of one that cannot be read, what is wrong with it."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -51,7 +51,16 @@ def read(path: Path) -> list[Piece]:
     blocks = re.split(r"^(?=X:)", text, flags=re.MULTILINE)[1:]
     if not blocks:
         raise DataError(f"{path}: no tune in it (none begins with X:)")
-    return [parse(block, f"{path.name} X:{block[2:].split(chr(10), 1)[0].strip()}") for block in blocks]
+    return [_tune(block, f"{path.name} X:{block[2:].split(chr(10), 1)[0].strip()}") for block in blocks]
+
+
+def _tune(text: str, name: str) -> Piece | DataError:
+    try:
+        return parse(text, name)
+    except DataError as error:
+        return error
+    except (ValueError, ZeroDivisionError) as error:  # a length such as 1/0
+        return DataError(f"{name}: not a valid tune ({error})")
 
 
 def parse(text: str, name: str = "") -> Piece:

@@ -91,6 +91,8 @@ class Config(TrainingConfig):
             not self.condition or self.codec != "performance",
             "--condition: performance events have no steps to condition; use frames or voices",
         )
+        counted = self.count_bars or "density" not in self.condition
+        require(counted, "--condition density: it is that of each bar; expected --count-bars")
 
 
 @dataclass(frozen=True)
@@ -189,13 +191,13 @@ _NOTTINGHAM_KEYS = dataclasses.replace(
     head="independent",
     attention=160,
     attention_heads=4,
-    window=264,  # most tunes have 255 to 257 steps
+    window=129,  # most tunes have 255 to 257 steps: one half, in which each theme comes twice
     units=256,
     context=0,
     dropout=0.3,
-    batch_size=4,
+    batch_size=8,
     learning_rate=3e-3,
-    epochs=12,
+    epochs=16,
 )
 
 PRESETS = {

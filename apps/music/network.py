@@ -171,7 +171,7 @@ class MusicNetwork(keras.layers.Layer):
         x_t = [what sounds in step t − 1, place of t in its bar, conditions of t]
         h_t = the cells' output after x_t
         c_t = what was heard after states like h_t (`PastAttention`; where there is one)
-        y_t ~ head(dropout([h_t, c_t]))
+        y_t ~ head(d_t), d_t = dropout(h_t); where there is c_t, head([d_t, c_t, relu(M [d_t, c_t] + m)])
 
     Args:
         kind: `frames`, `voices` or `performance` (see `codec.Codec`).
@@ -211,6 +211,7 @@ class MusicNetwork(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, dtype="float32")
         self.context = KeyContext(context, placed=placed) if context and kind == "frames" else None
         self.past = PastAttention(attention, attention_heads, dtype="float32") if attention else None
+        self.mixed = keras.layers.Dense(head_units, activation="relu", name="mixed") if attention else None
         self.joint = head == "joint" and kind != "performance"
         self.counts = counts and self.joint and kind == "frames"
         if kind == "frames":
@@ -231,6 +232,8 @@ class MusicNetwork(keras.layers.Layer):
             self.past.build((None, None, units))
             heads = self.past.heads
             units += heads * features
+            self.mixed.build((None, None, units))
+            units += self.mixed.units
         self.head.build(*[(None, None, units), (None, None, self.symbols)][: 1 + self.takes_targets()])
         if self.kind == "frames":
             rest = ops.zeros_like(self.head.bias[self.symbols :])
@@ -291,13 +294,19 @@ class MusicNetwork(keras.layers.Layer):
         attended, more, after = None, 0.0, {"cells": cells}
         if self.past:
             attended = self.past(hidden, heard)
-            hidden = ops.concatenate([hidden, attended], axis=-1)
-        hidden = self.dropout(hidden, training=training)
+        hidden = self.seen(self.dropout(hidden, training=training), attended)
         if self.context:
             memories = self.context.remember_all(heard, before.get("memory"))
             more = self.lately(heard, memories, hidden, attended)
             after["memory"] = memories[:, -1]
         return self.scored(hidden, more, sequence[:, 1:]), after
+
+    def seen(self, hidden, attended):
+        """What the head sees of the state, and of what was heard after others like it (or None)."""
+        if attended is None:
+            return hidden
+        both = ops.concatenate([hidden, attended], axis=-1)
+        return ops.concatenate([both, ops.cast(self.mixed(both), self.compute_dtype)], axis=-1)
 
     def scored(self, hidden, more, steps):
         """Logits of the steps, each key or voice given those before it where the head is joint."""
@@ -336,7 +345,7 @@ class MusicNetwork(keras.layers.Layer):
         if self.past:
             attended, *past = self.past.step(hidden, heard, inputs["past_keys"], inputs["past_values"])
             named |= dict(zip(("past_keys", "past_values"), past, strict=True))
-            hidden = ops.concatenate([hidden, attended], axis=-1)
+        hidden = self.seen(hidden, attended)
         if self.context:
             named["memory"] = self.context.remember(heard, inputs["memory"])
             more = self.lately(heard, named["memory"], hidden, attended)
@@ -353,7 +362,8 @@ class MusicNetwork(keras.layers.Layer):
         if self.past:
             attended = self.past(hidden, heard)[:, -1]
             named |= dict(zip(("past_keys", "past_values"), self.past.last_states(hidden, heard), strict=True))
-            hidden = ops.concatenate([hidden[:, -1], attended], axis=-1)
+            hidden = hidden[:, -1]
+        hidden = self.seen(hidden, attended)
         if self.context:
             named["memory"] = self.context.remember_all(heard)[:, -1]
             more = self.lately(heard[:, -1], named["memory"], hidden, attended)

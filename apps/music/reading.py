@@ -9,11 +9,12 @@ import numpy as np
 from ..core.errors import DataError, ElmanError, MissingExtra
 from .score import HIGHEST, LOWEST, Piece, from_json, from_roll, from_voices
 
+LONGEST = 100_000  # beats, half a day: a longer piece is a broken file
 SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
 
 
 def read(path: Path, step: float, wrap: Callable = iter, repeats: bool = True) -> tuple[list[Piece], list[str]]:
-    """The pieces of a file, or of all files in a folder and below; and a line for each file that was skipped.
+    """The pieces of a file, or of a folder and all below it; and a line for each file, or tune in one, that was skipped.
 
     Args:
         step: beats that a row of a piano roll or of a JSON chorale lasts.
@@ -22,15 +23,16 @@ def read(path: Path, step: float, wrap: Callable = iter, repeats: bool = True) -
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; expected music ({', '.join(READERS)})")
+    skipped: list[str] = []
     if path.is_file():
-        return read_file(path, step, repeats), []
+        return read_file(path, step, repeats, skipped), skipped
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in READERS and f.is_file())
     if not files:
         raise DataError(f"{path}: no music in this folder; expected files named {', '.join(READERS)}")
-    pieces, skipped = [], []
+    pieces = []
     for file in wrap(files):
         try:
-            pieces += read_file(file, step, repeats)
+            pieces += read_file(file, step, repeats, skipped)
         except MissingExtra:
             raise
         except ElmanError as error:
@@ -40,14 +42,31 @@ def read(path: Path, step: float, wrap: Callable = iter, repeats: bool = True) -
     return pieces, skipped
 
 
-def read_file(path: Path, step: float, repeats: bool = True) -> list[Piece]:
-    """The pieces of one file; DataError says why there are none."""
+def read_file(path: Path, step: float, repeats: bool = True, skipped: list[str] | None = None) -> list[Piece]:
+    """The pieces of one file; DataError says why there are none.
+
+    Args:
+        skipped: takes a line for each piece of the file that cannot be used; without it the first of them is an error.
+    """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: expected a file named {', '.join(READERS)}")
-    pieces = [piece for piece in reader(path, step, repeats) if len(piece.notes)]
+    pieces, wrong = [], []
+    for found in reader(path, step, repeats):
+        if isinstance(found, DataError):
+            wrong.append(found)
+        elif found.beats > LONGEST:
+            wrong.append(DataError(f"{found.name}: expected at most {LONGEST:,} beats, found {found.beats:,.0f}"))
+        elif not len(found.notes):
+            wrong.append(DataError(f"{found.name}: no notes in it"))
+        else:
+            pieces.append(found)
+    if wrong and (skipped is None or not pieces):
+        raise wrong[0]
     if not pieces:
-        raise DataError(f"{path}: no notes in it")
+        raise DataError(f"{path}: no piece in it")
+    if skipped is not None:
+        skipped += map(str, wrong)
     return pieces
 
 

@@ -45,6 +45,47 @@ def test_garbage_is_one_line_and_leaves_nothing(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+CHORDS = {"C": (48, 52, 55), "F": (53, 57, 60), "G": (55, 59, 62), "Am": (57, 60, 64)}
+
+
+def accompanied(rng, bars=8):
+    """A chord in each bar and a melody of its tones, slow in some bars and fast in others."""
+    notes, name = [], "C"
+    for bar in range(bars):
+        name = rng.choice([other for other in CHORDS if other != name])
+        notes += [(4 * bar, 4, pitch, 80, 1) for pitch in CHORDS[name]]
+        length, pitch = rng.choice([0.5, 2.0]), 0
+        for beat in np.arange(0, 4, length):
+            pitch = rng.choice([p + 12 for p in CHORDS[name] if p + 12 != pitch])
+            notes.append((4 * bar + beat, length, pitch, 80, 0))
+    return Piece("", make_notes(notes), 4.0 * bars)
+
+
+@pytest.mark.slow
+def test_conditions_steer(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(80):
+        midi.write(accompanied(rng), tmp_path / f"{number}.mid")
+    config = Config(
+        data=str(tmp_path), condition=("density", "chords"), steps_per_beat=2, window=64, units=48, head_units=24,
+        context=0, dropout=0.0, batch_size=8, learning_rate=0.01, schedule="cosine", epochs=25,
+    )  # fmt: skip
+    opened = music.APP.open(music.APP.train(config, tmp_path / "run").path)
+
+    def notes(**asked):
+        options = [PredictOptions(primer_bars=0, bars=8, seed=seed, **asked) for seed in range(4)]
+        return np.concatenate([opened.predict(tmp_path / "0.mid", options=o).piece.notes for o in options])
+
+    beats = 4 * 8 * 4
+    slow, fast = (len(notes(density=d, chords="C F G Am")) / beats for d in (1.25, 2.75))
+    assert slow < 1.6
+    assert fast > 2.2
+    for chords in (["C", "F"], ["Am", "G"]):
+        found = notes(chords=" ".join(chords))
+        classes = [{p % 12 for p in CHORDS[chords[int(start // 4) % 2]]} for start in found["start"]]
+        assert np.mean([p % 12 in among for p, among in zip(found["pitch"], classes, strict=True)]) > 0.8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_run_export_and_predict(kind, tunes, tmp_path):

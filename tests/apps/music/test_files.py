@@ -240,6 +240,21 @@ def test_mat_piano_rolls(tmp_path):
     assert [p.beats for p in pieces] == [9, 10, 11, 9, 9, 10]
 
 
+def test_a_tune_that_cannot_be_read_is_named_and_the_others_of_its_file_are_read(tmp_path):
+    good, silent, broken = "X:1\nK:C\nCD\n", "X:2\nK:C\nz4\n", "X:3\nK:C\nC1/0\n"
+    endless = "X:4\nL:1/4\nK:C\nC999999\n"
+    path = tmp_path / "tunes.abc"
+    path.write_text(good + silent + broken + endless + "X:5\nCD\n" + good)
+    for where in (path, tmp_path):
+        pieces, skipped = reading.read(where, 0.25)
+        assert len(pieces) == 2
+        assert [line.split(": ")[0] for line in skipped] == [f"tunes.abc X:{n}" for n in (2, 3, 4, 5)]
+        for line, words in zip(skipped, ("no notes", "not a valid tune", "999,999", "before its key"), strict=True):
+            assert words in line
+    with pytest.raises(DataError, match="X:2: no notes"):
+        reading.read_file(path, 0.25)
+
+
 MUSIC = Path(__file__).parents[4] / "shared" / "data" / "music"
 
 

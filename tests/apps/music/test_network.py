@@ -11,6 +11,7 @@ from elman.apps.music.codec import Codec, condition_width
 from elman.apps.music.config import Config
 from elman.apps.music.data import Encoded
 from elman.apps.music.network import KeyContext
+from elman.apps.music.past import PastAttention
 
 STEPS = 9
 CASES = {
@@ -133,6 +134,18 @@ def test_the_key_context_moves_with_the_music():
         variable.assign(keras.random.normal(variable.shape, seed=3))
     plain, moved = logits(frames), logits(np.roll(frames, 5, axis=-1))
     np.testing.assert_allclose(moved[..., 30:60], plain[..., 25:55], rtol=1e-4, atol=1e-4)
+
+
+def test_attention_finds_what_followed_a_like_state_before_it_has_learnt_anything():
+    keras.utils.set_random_seed(5)
+    theme = np.random.default_rng(5).normal(size=(1, 8, 16)).astype("f4")
+    values = np.eye(8, dtype="f4")[None]
+    hidden, values = np.tile(theme, (1, 2, 1)), np.tile(values, (1, 2, 1))
+    heads = np.asarray(PastAttention(12, heads=2)(hidden, values)).reshape(16, 2, 8)
+    for t in range(8, 15):
+        assert heads[t].argmax(axis=-1).tolist() == [(t + 1) % 8] * 2
+    assert heads[8:15].sum(axis=-1).mean() > 0.8
+    assert heads[:7].sum(axis=-1).mean() < 0.3  # nothing like it came before: it looks nowhere
 
 
 def test_a_saved_model_gives_the_same(tmp_path):
