@@ -18,7 +18,7 @@ class PastAttention(keras.layers.Layer):
 
     with the hidden state h_t that predicts step t, x_{i+1} what sounded in step i (the input after h_i), a scale a, a
     bias b for every distance and a threshold s, all trained, and a constant S. A theme that returns is found by its
-    state or by its distance, and what followed it then is c_t. K begins as Q: like finds like before anything is learnt.
+    state or by its distance, and what followed it then is c_t. K begins as Q: like finds like before it has learnt.
 
     Args:
         steps: of the past that are seen. heads: how many. key_size: d.

@@ -14,7 +14,7 @@ SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "te
 
 
 def read(path: Path, step: float, wrap: Callable = iter, repeats: bool = True) -> tuple[list[Piece], list[str]]:
-    """The pieces of a file, or of a folder and all below it; and a line for each file, or tune in one, that was skipped.
+    """The pieces of a file, or of a folder and all below it; and a line for each file or tune that was skipped.
 
     Args:
         step: beats that a row of a piano roll or of a JSON chorale lasts.
