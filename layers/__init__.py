@@ -7,6 +7,7 @@ from .attention import (
     GaussianWindowAttention,
     LocationSensitiveAttention,
     LuongAttention,
+    LuongLocalAttention,
     LuongMonotonicAttention,
     coverage_loss,
 )

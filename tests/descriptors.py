@@ -279,6 +279,14 @@ def window(p, q, values, mask, state):
     return weighted(weights, values), weights, [k]
 
 
+def local(p, q, values, mask, state):
+    there, centre = np.cumsum(mask, -1) - 1, sigmoid(np.tanh(q @ p.centre_kernel) @ p.centre_vector)
+    distance = there - (mask.sum(-1, keepdims=True) - 1) * centre
+    weights = masked_softmax(luong_scores(p, q, values), mask * (np.abs(distance) <= p.reach))
+    weights = weights * np.exp(-(distance**2) / (2 * (p.reach / 2) ** 2))
+    return weighted(weights, values), weights, []
+
+
 def monotonic(p, q, values, mask, state):
     """Raffel et al. 2017, equations 8 to 11, as sums of products over every way to get to position i."""
     if hasattr(p._layer, "units"):
@@ -376,6 +384,7 @@ ATTENTIONS = [
     _attention("luong_dot", lambda d: el.LuongAttention("dot", dtype=d), luong, memory=UNITS, input_feeding=False),
     _attention("luong", lambda d: el.LuongAttention(dtype=d), luong, attention_units=8, activation="tanh"),
     _attention("luong_concat", lambda d: el.LuongAttention("concat", use_scale=True, dtype=d), luong),
+    _attention("luong_local", lambda d: el.LuongLocalAttention(2, dtype=d), local),
     _attention("location", lambda d: el.LocationSensitiveAttention(7, 2, 4, dtype=d), location),
     _attention(
         "location_cumulative", lambda d: el.LocationSensitiveAttention(7, 2, 3, cumulative=True, dtype=d), location

@@ -3,6 +3,7 @@ from .base import Attention
 from .cell import AttentionCell
 from .coverage import CoverageAttention, coverage_loss
 from .dot_product import LuongAttention
+from .local import LuongLocalAttention
 from .location import LocationSensitiveAttention
 from .monotonic import BahdanauMonotonicAttention, LuongMonotonicAttention
 from .window import GaussianWindowAttention
@@ -16,6 +17,7 @@ __all__ = [
     "GaussianWindowAttention",
     "LocationSensitiveAttention",
     "LuongAttention",
+    "LuongLocalAttention",
     "LuongMonotonicAttention",
     "coverage_loss",
 ]

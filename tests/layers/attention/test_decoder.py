@@ -44,6 +44,19 @@ def test_monotonic_alignment_with_an_unknown_number_of_positions():
     assert hard.mode == "hard"
 
 
+def test_local_attention_reaches_so_far_and_counts_what_is_there():
+    attention, query = el.LuongLocalAttention(reach=2), rng.normal(size=(1, 4)).astype("float32")
+    memory = rng.normal(size=(1, 12, 3)).astype("float32")
+    weights = np.asarray(attention(query, memory)[1])[0]
+    attention.centre_vector.assign(np.full((4, 1), 9.0) * np.sign(np.tanh(query @ attention.centre_kernel)).T)
+    late = np.asarray(attention(query, memory)[1])[0]
+    assert np.flatnonzero(weights).size in (3, 4, 5)
+    assert np.all(late[:9] == 0) and np.all(late[9:] > 0)  # the centre moved to the end
+    gaps = np.insert(memory, [0, 7], np.nan, axis=1)
+    spread = np.asarray(attention(query, gaps, ~np.isnan(gaps[..., 0]))[1])[0]
+    np.testing.assert_allclose(np.delete(spread, [0, 8]), late, atol=1e-6)
+
+
 def test_training_noise_is_standard_normal_and_acts_in_training_only():
     uniform = rng.random((4000, 2)).astype("float32")
     noise = np.asarray(normal_noise(tf.constant(uniform), tf.zeros((4000, 6))))
@@ -85,6 +98,7 @@ def test_coverage_loss_counts_what_is_read_again():
         lambda: el.BahdanauMonotonicAttention(3, mode="soft"),
         lambda: el.LuongMonotonicAttention(noise=-1),
         lambda: el.LuongAttention("dot").build((None, 4), (None, None, 3)),
+        lambda: el.LuongLocalAttention(reach=0),
         lambda: el.LuongAttention("dot").prepare(np.zeros((2, 3))),
         lambda: el.LuongAttention("dot").prepare(np.zeros((2, 3, 4)), np.ones((2, 4))),
         lambda: el.BahdanauAttention(3)(np.zeros((2, 5, 4)), np.zeros((2, 3, 4))),
