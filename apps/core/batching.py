@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import tree
 
 from .source import Source
 
@@ -98,3 +99,29 @@ class Rest(keras.utils.PyDataset):
 
     def __getitem__(self, step: int) -> tuple:
         return self.batches[self._start + step]
+
+
+def pipeline(batches: keras.utils.PyDataset):
+    """The batches as `fit` is to read them: on TensorFlow a `tf.data` pipeline without automatic tuning.
+
+    The one that Keras makes of a `PyDataset` is tuned by a thread that sleeps, for seconds after a slow first epoch,
+    and every epoch waits for that of the epoch before to wake up.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    def spec(*arrays):
+        sizes = [set(dimension) for dimension in zip(*(a.shape[1:] for a in arrays), strict=True)]
+        return tf.TensorSpec([None, *(n.pop() if len(n) == 1 else None for n in sizes)], arrays[0].dtype)
+
+    def epoch():
+        batches.on_epoch_begin()
+        yield from (batches[step] for step in range(len(batches)))
+
+    looked_at = [batches[step] for step in range(min(2, len(batches)))]
+    found = tf.data.Dataset.from_generator(epoch, output_signature=tree.map_structure(spec, *looked_at))
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    counted = found.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    return counted.prefetch(2).with_options(options)

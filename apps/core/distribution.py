@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops, tree
 
 from . import devices
+from .batching import pipeline
 from .errors import ElmanError, UsageError
 
 
@@ -183,10 +184,10 @@ class Shared(keras.utils.PyDataset):
         return *tree.map_structure(cut, (inputs, targets)), np.concatenate([weights, empty])[mine]
 
 
-def shared(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
-    """The batches as they are on one device, else their `Shared`."""
+def shared(batches: keras.utils.PyDataset):
+    """What `fit` is to read: on one device the batches, else their `Shared`."""
     share = current()
-    return batches if share.replicas == 1 else Shared(batches, share)
+    return pipeline(batches) if share.replicas == 1 else Shared(batches, share)
 
 
 class Global(keras.losses.Loss):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import elman.layers as el
 from elman.apps.core import training
-from elman.apps.core.batching import Batches, Rest
+from elman.apps.core.batching import Batches, Rest, pipeline
 from elman.apps.core.config import TrainingConfig
 from elman.apps.core.source import Source, ragged
 
@@ -78,6 +78,24 @@ def test_the_rest_of_an_epoch_has_the_batches_that_are_left_in_their_order(skipp
         rest.on_epoch_begin()
         left = [rest[i][0].tolist() for i in range(len(rest))]
         assert left == [whole[i][0].tolist() for i in range(skipped, len(whole))]
+
+
+def test_a_pipeline_gives_the_batches_of_the_epoch_that_was_started():
+    sequences = [np.full((n, 2), n, "float32") for n in np.random.default_rng(3).integers(1, 30, 50)]
+    batches = Batches(ragged(sequences, np.arange(50)), 8, seed=0)
+    fed = pipeline(batches)
+    assert len(fed) == len(batches) == 7
+    orders = []
+    for epoch in (0, 1):
+        batches.start_epoch(epoch)
+        orders.append([])
+        for step, (inputs, targets) in enumerate(fed):
+            np.testing.assert_array_equal(inputs["sequence"], batches[step][0]["sequence"])
+            np.testing.assert_array_equal(targets, batches[step][1])
+            orders[-1].extend(targets.numpy())
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(50)) and orders[0] != orders[1]
+    rest = Rest(batches, 5)
+    assert [len(targets) for _, targets in pipeline(rest)] == [len(batches[i][1]) for i in (5, 6)]
 
 
 def test_padding_is_what_the_batches_hold_beyond_their_rows():
