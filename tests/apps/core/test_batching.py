@@ -93,7 +93,8 @@ def test_a_pipeline_gives_the_batches_of_the_epoch_that_was_started():
             np.testing.assert_array_equal(inputs["sequence"], batches[step][0]["sequence"])
             np.testing.assert_array_equal(targets, batches[step][1])
             orders[-1].extend(targets.numpy())
-    assert sorted(orders[0]) == sorted(orders[1]) == list(range(50)) and orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(50))
+    assert orders[0] != orders[1]
     rest = Rest(batches, 5)
     assert [len(targets) for _, targets in pipeline(rest)] == [len(batches[i][1]) for i in (5, 6)]
 

@@ -51,7 +51,8 @@ def test_local_attention_reaches_so_far_and_counts_what_is_there():
     attention.centre_vector.assign(np.full((4, 1), 9.0) * np.sign(np.tanh(query @ attention.centre_kernel)).T)
     late = np.asarray(attention(query, memory)[1])[0]
     assert np.flatnonzero(weights).size in (3, 4, 5)
-    assert np.all(late[:9] == 0) and np.all(late[9:] > 0)  # the centre moved to the end
+    assert np.all(late[:9] == 0)  # the centre moved to the end
+    assert np.all(late[9:] > 0)
     gaps = np.insert(memory, [0, 7], np.nan, axis=1)
     spread = np.asarray(attention(query, gaps, ~np.isnan(gaps[..., 0]))[1])[0]
     np.testing.assert_allclose(np.delete(spread, [0, 8]), late, atol=1e-6)
