@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -119,10 +120,37 @@ def write_reference(folder: Path) -> list[str]:
             bare.append(f"{file}: {name}")
             continue
         group = file.split("/")[1] if file.count("/") > 1 else "driver"
-        pages[group].append(f"## {name}\n\n`{name}{arguments(node)}` in `{file}`\n\n```text\n{text}\n```\n")
+        pages[group].append(f"## {name}\n\n`{name}{arguments(node)}` in `{file}`\n\n{markdown(text)}\n")
     for group, parts in pages.items():
         (folder / f"{group}.md").write_text("\n".join(parts), encoding="utf-8")
     return bare
+
+
+HEADS = r"(?:Shapes|Shapes, masking|Masking|States?|Call arguments|References?|Returns|Raises|Source)"
+
+
+def markdown(docstring: str) -> str:
+    """A docstring as Markdown: what is indented (equations, calls) as it stands, arguments as a list."""
+    parts = []
+    for block in docstring.split("\n\n"):
+        first, *rest = block.split("\n")
+        if first.startswith(" "):
+            parts.append(f"```text\n{textwrap.dedent(block)}\n```")
+        elif re.fullmatch(r"[A-Z][\w ]*:", first):
+            lines = textwrap.dedent("\n".join(rest))
+            entries = [" ".join(entry.split()) for entry in re.split(r"\n(?=[\w, *]+:)", lines)]
+            named = [re.sub(r"^([a-z_*][\w, *]*):", r"`\1`:", entry) for entry in entries]
+            parts.append(f"**{first}**\n\n" + "\n".join(f"- {literal(entry)}" for entry in named))
+        else:
+            for line in re.split(rf"\n(?={HEADS}:)", block):
+                head = re.match(rf"{HEADS}:", line)
+                parts.append(f"**{head[0]}** {literal(line[head.end() :].strip())}" if head else literal(line))
+    return "\n\n".join(parts)
+
+
+def literal(text: str) -> str:
+    """Text in which nothing but what stands in backquotes is Markdown."""
+    return "".join(part if part.startswith("`") else escaped(part) for part in re.split(r"(`[^`]*`)", text))
 
 
 def fields(path: Path, name: str) -> tuple[list[tuple[str, str, str]], list[str]]:

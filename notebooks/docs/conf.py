@@ -4,7 +4,11 @@ project = "elman"
 copyright = "the elman authors, Apache-2.0"
 extensions = ["myst_parser"]
 html_theme = "alabaster"
-html_theme_options = {"description": "Recurrent networks in Keras 3, from data to the device", "page_width": "1080px"}
+html_theme_options = {
+    "description": "Recurrent networks in Keras 3, from data to the device",
+    "page_width": "1180px",
+    "body_max_width": "none",
+}
 html_show_sphinx = False
 html_copy_source = False
 myst_heading_anchors = 4

@@ -4,6 +4,8 @@ import csv
 import itertools
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +50,16 @@ def test_a_run_leaves_everything(co2_run):
     assert not [name for name in names if ".part-" in name or ".old-" in name]
     assert all((co2_run / name).read_bytes()[:4] == b"\x89PNG" for name in names if name.endswith(".png"))
     assert [row["epoch"] for row in rows(co2_run / "history.csv")] == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_a_run_on_jax_is_exported_to_every_container(tmp_path):
+    words = [sys.executable, "-m", "elman.apps.cli", "forecasting", "run", *TINY, "--quiet", "--out", tmp_path / "run"]
+    done = subprocess.run(words, env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((tmp_path / "run/metrics.json").read_text())["machine"].startswith("jax backend")
+    parity = json.loads((tmp_path / "run/bundle/parity.json").read_text())
+    assert {"saved_model", "litert", "onnx"} <= set(parity["containers"])
 
 
 def test_metrics_have_the_model_and_every_baseline(co2_run):
