@@ -32,6 +32,7 @@ class Codec:
         longest: tokens of a caption at most, with the end.
         confidence: weights of (1, mean log p of a token, log p) in the logit of the confidence; empty before
             calibration.
+        sure: a caption whose confidence is below is not sure: a tenth of the validation captions are.
         seen: short names of the pictures that training and validation saw.
     """
 
@@ -41,6 +42,7 @@ class Codec:
     image_size: int = 64
     longest: int = 20
     confidence: tuple[float, ...] = ()
+    sure: float = 0.0
     seen: tuple[str, ...] = ()
 
     def __post_init__(self):

@@ -130,8 +130,9 @@ class PredictOptions:
     """α of the length normalisation; that of the configuration when not given."""
     no_repeat: int = 3
     """No group of so many words comes twice in a caption; 0 allows any."""
-    least_confidence: float = 0.0
-    """Below this calibrated confidence a caption is marked: not sure."""
+    least_confidence: float | None = None
+    """Below this calibrated confidence a caption is marked: not sure; where not given, below what nine tenths of the
+    validation captions had."""
     longest: int = 0
     """Words at most; 0 takes that of the configuration."""
 

@@ -25,6 +25,7 @@ LIMITS = (
 SHOWN = 8  # test pictures whose attention is drawn
 SCORED = 100  # test pictures on which quantised models are compared
 NEIGHBOURS = 20
+UNSURE = 0.1  # of the validation captions: less sure ones are marked
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def calibrate(engine, config, data: Data) -> Codec:
     found = caption_all(engine, config, data.codec, album)
     right = rightness(album, [c.text for c in found])
     fitted = calibration.fit(np.array([c.log_prob for c in found]), _lengths(found), right)
-    return dataclasses.replace(data.codec, confidence=fitted)
+    codec = dataclasses.replace(data.codec, confidence=fitted)
+    confidences = [codec.confident(c.log_prob, length) for c, length in zip(found, _lengths(found), strict=True)]
+    return dataclasses.replace(codec, sure=float(np.quantile(confidences, UNSURE)))
 
 
 def _lengths(found: Sequence[Caption]) -> np.ndarray:

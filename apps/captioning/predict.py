@@ -53,7 +53,8 @@ def predict(engine, config, codec: Codec, source: Path, options: PredictOptions)
                 unreadable.append(str(error))
         if pixels:
             found = describe.describe(engine, codec, np.stack(pixels), search)
-            described += [_described(name, best, options) for name, best in zip(names, found, strict=True)]
+            least = codec.sure if options.least_confidence is None else options.least_confidence
+            described += [_described(name, best, least) for name, best in zip(names, found, strict=True)]
     if not described:
         raise DataError(unreadable[0])
     return Captions(described, unreadable, codec, source)
@@ -72,7 +73,7 @@ def _search(config, codec: Codec, options: PredictOptions) -> Search:
     """The search that the options ask for; what they leave open is as in the configuration."""
     if min(options.beam, options.no_repeat, options.longest) < 0 or options.n_best < 1:
         raise UsageError("expected --beam, --no-repeat and --longest 0 or more, and --n-best 1 or more")
-    if not 0 <= options.least_confidence <= 1:
+    if not 0 <= (options.least_confidence or 0) <= 1:
         raise UsageError(f"--least-confidence: expected 0 to 1, received {options.least_confidence}")
     alpha = config.length_penalty if options.length_penalty is None else options.length_penalty
     if not alpha >= 0:
@@ -85,9 +86,8 @@ def _search(config, codec: Codec, options: PredictOptions) -> Search:
     )
 
 
-def _described(name: str, captions: list[Caption], options: PredictOptions) -> Described:
-    confidence = captions[0].confidence
-    return Described(name, captions, not confidence < options.least_confidence)
+def _described(name: str, captions: list[Caption], least: float) -> Described:
+    return Described(name, captions, not captions[0].confidence < least)
 
 
 def write(result: Captions, path: Path) -> None:

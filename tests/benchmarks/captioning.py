@@ -19,10 +19,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from elman.apps.captioning import data, describe, evaluate, features, model
+from elman.apps.captioning import APP, data, describe, evaluate, features, model
 from elman.apps.captioning.codec import END, START
 from elman.apps.captioning.config import PRESETS
-from elman.apps.core import training
+from elman.apps.core import training, transfer
 from elman.apps.core.decoding import beam_search
 from elman.apps.core.engines import Engine
 from elman.apps.core.engines import keras as runtime
@@ -123,6 +123,7 @@ def one(kind: str, config, split: str) -> dict:
     else:
         built = model.build(config, loaded.codec)
     with tempfile.TemporaryDirectory() as scratch:
+        transfer.begin(APP, built, config, loaded.codec, Path(scratch))
         fitted = training.fit(
             built, config, model.WordLoss(config.label_smoothing), loaded.train, loaded.validation, Path(scratch),
             quiet=True,
@@ -159,7 +160,7 @@ def main():
     base = dataclasses.replace(
         PRESETS[options.preset].config, data=options.data, encoder_weights=options.weights, cache=options.cache
     )
-    changes = {"nic": {"attention": False, "coverage": 0.0}, "pretrained": {"start": options.start}}
+    changes = {"nic": {"attention": False, "coverage": 0.0}, "pretrained": {"init_from": options.start}}
     for kind in options.decoders:
         for seed in options.seeds:
             config = dataclasses.replace(base, seed=seed, **changes.get(kind, {}))

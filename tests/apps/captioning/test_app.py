@@ -111,6 +111,15 @@ def test_a_folder_with_something_broken(run, photos, tmp_path, capsys):
     assert "broken.jpg: not a readable picture" in printed
 
 
+def test_the_least_sure_tenth_of_validation_is_marked(run):
+    opened = captioning.APP.open(run.path)
+    found = evaluate.caption_all(opened.engine, opened.config, opened.codec, load(TINY).parts["validation"])
+    assert opened.codec.sure == pytest.approx(np.quantile([c.confidence for c in found], 0.1))
+    strict = dataclasses.replace(opened, codec=dataclasses.replace(opened.codec, sure=1.0))
+    assert strict.predict().pictures[0].text.startswith("not sure: ")
+    assert not strict.predict(options=PredictOptions(least_confidence=0.0)).pictures[0].text.startswith("not sure")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
