@@ -78,6 +78,15 @@ class Signature:
             by_steps=value.get("litert_by_steps", False),
         )
 
+    def first_states(self, rows: int, size: int | None = None) -> dict[str, np.ndarray]:
+        """States of zero for so many rows, by the inputs that they feed; `size` fills in a dimension that is free."""
+        fed = set(self.states.values())
+        return {
+            s.name: np.zeros((rows, *(size if n is None else n for n in s.shape[1:])), s.dtype)
+            for s in self.inputs
+            if s.name in fed
+        }
+
     def check(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The arrays in the order of the inputs; a wrong name, shape or dtype is refused."""
         names = [spec.name for spec in self.inputs]

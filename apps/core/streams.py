@@ -4,10 +4,10 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from .source import Source
+from .batching import Batches
 
 
-class Streams(keras.utils.PyDataset):
+class Streams(Batches):
     """The chains of a source in batches: each row of a batch goes on where that row of the batch before ended.
 
     The chains of an epoch are laid end to end and cut into as many lanes as a batch has rows. Inputs are
@@ -20,12 +20,6 @@ class Streams(keras.utils.PyDataset):
         seed: orders the chains of each epoch; None keeps their order.
         rows: at most this many rows an epoch (all of them when 0).
     """
-
-    def __init__(self, source: Source, batch_size: int, seed: int | None = None, rows: int = 0):
-        super().__init__()
-        self.source, self.batch_size, self.seed = source, batch_size, seed
-        self.rows = min(rows or source.count, source.count)
-        self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
         """Orders the chains for `epoch`."""
@@ -47,9 +41,6 @@ class Streams(keras.utils.PyDataset):
         sizes = self.source.sizes()[self._rows[self._rows >= 0]]
         steps = self._rows.size * self.source.padded(int(sizes.max()))
         return {"share": 1.0 - int(sizes.sum()) / steps}
-
-    def __len__(self) -> int:
-        return -(-self.rows // self.batch_size)
 
     def __getitem__(self, step: int) -> tuple:
         there = self._rows[step] >= 0

@@ -194,7 +194,7 @@ def _check(config, train: Source) -> None:
             raise UsageError("--precision mixed_float16: not where windows carry their states; take mixed_bfloat16")
 
 
-def _batches(source: Source, *options, **more) -> Batches | Streams:
+def _batches(source: Source, *options, **more) -> Batches:
     return (Streams if source.chains else Batches)(source, *options, **more)
 
 

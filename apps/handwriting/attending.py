@@ -19,14 +19,7 @@ class Encoded:
 
     def states(self) -> dict[str, np.ndarray]:
         """The states before the first character."""
-        signature = self.engine.signatures["step"]
-        fed = set(signature.states.values())
-        frames = self.memory["values"].shape[1]
-        return {
-            s.name: np.zeros((1, *(frames if n is None else n for n in s.shape[1:])), s.dtype)
-            for s in signature.inputs
-            if s.name in fed
-        }
+        return self.engine.signatures["step"].first_states(1, size=self.memory["values"].shape[1])
 
     def step(self, tokens: np.ndarray, states: dict) -> tuple[np.ndarray, dict, np.ndarray]:
         """The step contract of `core.decoding`: log-probabilities, next states, where it looked."""

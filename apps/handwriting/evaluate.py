@@ -195,7 +195,7 @@ def samples(engine, config, data: Data) -> dict[str, list[dict]]:
     found[whole].append({"frames": np.stack([frames[:short] for frames in lines[:3]])})
     if "step" in engine.signatures:
         found["step"] = []
-        states = _zero_states(engine.signatures["step"], 3)
+        states = engine.signatures["step"].first_states(3)
         for frame in np.stack([frames[: min(short, 20)] for frames in lines[:3]], 1):
             found["step"].append({"frame": frame, **states})
             outputs = engine("step", **found["step"][-1])
@@ -219,11 +219,6 @@ def _attention_samples(engine, lines: list[np.ndarray]) -> dict[str, list[dict]]
             log_probs, states, _ = seen.step(tokens, states)
             tokens = log_probs.argmax(-1)
     return recorded
-
-
-def _zero_states(signature, batch: int) -> dict[str, np.ndarray]:
-    fed = set(signature.states.values())
-    return {s.name: np.zeros((batch, *s.shape[1:]), s.dtype) for s in signature.inputs if s.name in fed}
 
 
 def calibrate(engine, config, data: Data) -> Codec:

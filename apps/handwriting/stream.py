@@ -45,9 +45,7 @@ class InkStream:
         return self.decoder(self.log_probs)[0]
 
     def _restart(self) -> None:
-        specs = self.engine.signatures["step"]
-        fed = set(specs.states.values())
-        self._states = {s.name: np.zeros((1, *s.shape[1:]), s.dtype) for s in specs.inputs if s.name in fed}
+        self._states = self.engine.signatures["step"].first_states(1)
         self._kept: list[np.ndarray] = []
 
     def _step(self, frame: np.ndarray) -> tuple[np.ndarray, dict]:

@@ -181,13 +181,6 @@ def _choose(logits, rules: Rules, rng) -> np.ndarray:
     return (weights <= rng.random((len(cut), 1)) * weights[:, -1:]).sum(axis=-1)
 
 
-def first_states(engine, rows: int) -> dict[str, np.ndarray]:
-    """Zeros for every state of `step`."""
-    specs = {s.name: s for s in engine.signatures["step"].inputs}
-    fed = engine.signatures["step"].states.values()
-    return {name: np.zeros((rows, *specs[name].shape[1:]), np.float32) for name in fed}
-
-
 def split_outputs(answer: dict) -> tuple[dict, dict]:
     """What a step is drawn from, and the states of the next step."""
     states = {name.removeprefix("next_"): v for name, v in answer.items() if name.startswith("next_")}
@@ -256,7 +249,7 @@ def invent(engine, codec: Codec, drawer: Drawer, places: np.ndarray, conditions:
     rows, steps = places.shape
     symbols = np.repeat(codec.blank[None], rows, axis=0)
     made = np.zeros((rows, steps, *codec.blank.shape), np.uint8 if codec.kind == "frames" else np.int32)
-    states, down = first_states(engine, rows), pressed(codec, rows, symbols[:0])
+    states, down = engine.signatures["step"].first_states(rows), pressed(codec, rows, symbols[:0])
     for step in range(steps):
         answer = engine("step", **told(codec, symbols, places[:, step], conditions[:, step]), **states)
         outputs, states = split_outputs(answer)
@@ -305,7 +298,7 @@ def _run_along(engine, codec: Codec, pieces) -> dict[str, np.ndarray]:
     """The outputs of `step` along pieces (longest first), piece after piece: (all steps, …)."""
     lengths = np.array([len(p.sequence) for p in pieces])
     starts = np.cumsum(lengths) - lengths
-    states, kept, rows = first_states(engine, len(pieces)), None, len(pieces)
+    states, kept, rows = engine.signatures["step"].first_states(len(pieces)), None, len(pieces)
     for t in range(lengths.max(initial=0)):
         live = int((lengths > t).sum())
         if live < rows:

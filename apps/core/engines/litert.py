@@ -104,9 +104,8 @@ def _by_steps(step: _Call, whole: Signature, declared: Signature, arrays: dict) 
     if not length:
         raise ElmanError(f"signature '{whole.name}': expected one step or more, received none")
     told = {n: np.ascontiguousarray(np.swapaxes(a, 0, 1)) for n, a in zip(names, arrays.values(), strict=True)}
-    states = {s.name: np.zeros((batch, *s.shape[1:]), s.dtype) for s in declared.inputs if s.name in fed}
     kept = list(whole.outputs) if whole.collects else []
-    gathered, last = step.along(told, states, declared.states, kept)
+    gathered, last = step.along(told, declared.first_states(batch), declared.states, kept)
     if whole.collects:
         return {name: np.stack(v, axis=1) for name, v in zip(kept, zip(*gathered, strict=True), strict=True)}
     return {name: last[name] for name in whole.outputs}

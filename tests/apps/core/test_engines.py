@@ -143,6 +143,16 @@ def test_signatures_survive_json(tiny):
         assert again == dataclasses.replace(signature, function=None)
 
 
+def test_first_states_are_what_a_signature_takes(tiny):
+    states = tiny.signatures["step"].first_states(2)
+    assert list(states) == ["state"]
+    tiny.engine("step", x=np.zeros((2, 3), "float32"), **states)
+    looked = Spec("looked", (None, None), "int32")
+    free = Signature("s", (Spec("x", (None, 3)), looked), {"next": ""}, {"next": "looked"})
+    assert (free.first_states(2, size=7)["looked"].shape, free.first_states(2, 7)["looked"].dtype) == ((2, 7), "int32")
+    assert tiny.signatures["sequence"].first_states(2) == {}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -97,7 +97,7 @@ def test_a_primer_at_once_equals_its_steps(case, length):
     previous = np.concatenate([codec.blank[None], e.sequence])[:length]
     told = generate.told(codec, previous, e.place[:length], e.condition[:length])
     primed = engine("prime", **{k: v[None] for k, v in told.items()})
-    states = generate.first_states(engine, 1)
+    states = engine.signatures["step"].first_states(1)
     for t in range(length):
         now = generate.told(codec, previous[t : t + 1], e.place[t : t + 1], e.condition[t : t + 1])
         answer = engine("step", **now, **states)
