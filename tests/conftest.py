@@ -1,5 +1,6 @@
 """What the tests share: quiet runtimes, the command line as a function, and one tiny trained run."""
 
+import csv
 import os
 import sys
 import time
@@ -22,6 +23,29 @@ _DEEPAR = (
     "--test-stride 100 --baseline-origins 2 --levels 0.1 0.5 0.9"
 )
 TINY, TINY_DEEPAR = _SEGMENT.split(), _DEEPAR.split()
+# The options with which every application trains in seconds: what is tested of all of them begins here.
+SMALLEST = {
+    "forecasting": _SEGMENT,
+    "music": "--codec frames --context 4 --head-units 8 --attention 8 --units 12 --window 16 --epochs 1 --batch-size 8 "
+    "--steps-per-beat 2",
+    "captioning": "--scenes 60 --held-out-scenes 8 --longest 9 --captions 2 --units 16 --embedding 8 --memory-units 12 "
+    "--attention-units 8 --epochs 1 --batch-size 16 --image-size 32",
+    "handwriting": "--lines 64 --length 8 --units 8 --layers 1 --epochs 1 --batch-size 16 --lines-per-epoch 32",
+}
+
+
+def smallest(app: str, folder: Path) -> list[str]:
+    """The options of `SMALLEST`, and those of the data where an application's own are too many."""
+    return SMALLEST[app].split() + (["--data", str(write_tunes(folder / "tunes.abc"))] if app == "music" else [])
+
+
+def write_tunes(path: Path) -> Path:
+    """Twenty melodies in ABC notation."""
+    scale = "CDEFGABcdefgab"
+    tunes = [[scale[(n * (k + 2) + k * k) % len(scale)] for k in range(64)] for n in range(1, 21)]
+    lines = [f"X:{n}\nT:{n}\nM:4/4\nL:1/8\nK:C\n{''.join(tune)}|" for n, tune in enumerate(tunes)]
+    path.write_text("\n\n".join(lines) + "\n")
+    return path
 
 
 def command(*words) -> SimpleNamespace:
@@ -38,6 +62,12 @@ def command(*words) -> SimpleNamespace:
         except SystemExit as stop:  # tyro ends so on --help and on a wrong option
             status = stop.code or 0
     return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
+
+
+def history(path: Path) -> list[dict]:
+    """The rows of a run's history.csv, but for their seconds, which no two trainings share."""
+    with (path / "history.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
 @pytest.fixture

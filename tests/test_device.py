@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SMALLEST, smallest
+
 ROOT = Path(__file__).parents[1]
 MEGABYTES = 150  # what the design allows the base package and all that it needs
 
@@ -55,29 +57,13 @@ def test_it_predicts_as_the_training_machine_does(device, elman, co2_run, deepar
         assert out.read_text() == here.read_text()
 
 
-SMALLEST = {
-    "music": "--codec frames --context 4 --head-units 8 --attention 8 --units 12 --window 16 --epochs 1 --batch-size 8 "
-    "--steps-per-beat 2",
-    "captioning": "--scenes 60 --held-out-scenes 8 --longest 9 --captions 2 --units 16 --embedding 8 --memory-units 12 "
-    "--attention-units 8 --epochs 1 --batch-size 16 --image-size 32",
-    "handwriting": "--model streaming --lines 48 --length 8 --epochs 1 --units 6 --layers 1 --batch-size 16 "
-    "--lines-per-epoch 32",
-}
-
-
-def write_tunes(path):
-    """Twenty melodies in ABC notation."""
-    scale = "CDEFGABcdefgab"
-    tunes = [[scale[(n * (k + 2) + k * k) % len(scale)] for k in range(64)] for n in range(1, 21)]
-    lines = [f"X:{n}\nT:{n}\nM:4/4\nL:1/8\nK:C\n{''.join(tune)}|" for n, tune in enumerate(tunes)]
-    path.write_text("\n\n".join(lines) + "\n")
-    return path
+OWN = {"handwriting": ["--model", "streaming"]}  # its step too
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("app", SMALLEST)
 def test_every_application_predicts(device, elman, app, tmp_path):
-    words = SMALLEST[app].split() + (["--data", write_tunes(tmp_path / "tunes.abc")] if app == "music" else [])
+    words = smallest(app, tmp_path) + OWN.get(app, [])
     made = elman(app, "run", *words, "--quiet", "--out", tmp_path / "run")
     assert made.status == 0, made.err
     out = tmp_path / "device.json"

@@ -8,31 +8,11 @@ import pytest
 
 from elman.apps.core import precision
 from elman.apps.core.run import Run
-from elman.apps.music import midi
-from elman.apps.music.score import Piece, make_notes
-from tests.conftest import TINY
-
-OPTIONS = {
-    "forecasting": " ".join(TINY),
-    "music": "--codec frames --context 4 --head-units 8 --units 12 --window 16 --epochs 2 --batch-size 8",
-    "handwriting": "--lines 64 --length 8 --units 8 --layers 1 --epochs 1 --lines-per-epoch 32",
-    "captioning": (
-        "--scenes 60 --held-out-scenes 8 --longest 9 --captions 2 --units 16 --embedding 8 --memory-units 12 "
-        "--attention-units 8 --epochs 2 --batch-size 16 --image-size 32"
-    ),
-}
+from tests.conftest import SMALLEST, smallest
 
 
 def policies(model):
     return {layer.dtype_policy.name for layer in model._flatten_layers()}
-
-
-def tunes(folder):
-    folder.mkdir()
-    for number in range(20):
-        notes = [(beat / 2, 0.5, 60 + (beat * number) % 7 + number // 7, 80, 0) for beat in range(32)]
-        midi.write(Piece(str(number), make_notes(notes), 16.0), folder / f"{number}.mid")
-    return folder
 
 
 def test_the_policy_is_that_of_before_afterwards():
@@ -45,11 +25,9 @@ def test_the_policy_is_that_of_before_afterwards():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("app", OPTIONS)
+@pytest.mark.parametrize("app", SMALLEST)
 def test_a_model_trained_in_16_bits_is_exported_in_32(app, name, elman, tmp_path):
-    words = [*OPTIONS[app].split(), "--precision", name, "--quiet", "--out", tmp_path / "run"]
-    if app == "music":
-        words += ["--data", tunes(tmp_path / "tunes")]
+    words = [*smallest(app, tmp_path), "--precision", name, "--quiet", "--out", tmp_path / "run"]
     answer = elman(app, "run", *words)
     assert answer.status == 0, answer.err
     run = Run(tmp_path / "run")

@@ -1,6 +1,5 @@
 """Training that is killed without warning goes on where it was."""
 
-import csv
 import json
 import random
 import signal
@@ -11,16 +10,13 @@ import time
 import numpy as np
 import pytest
 
+from tests.conftest import history
+
 OPTIONS = (
     "--epochs 6 --units 8 --horizon 8 --lookback 60 --segment 4 --windows-per-epoch 256 --average 0.9 "
     "--schedule cosine --quiet"
 )
 TRAIN = [sys.executable, "-m", "elman.apps.cli", "forecasting", "train", *OPTIONS.split(), "--out"]
-
-
-def history(path):
-    with (path / "history.csv").open() as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Training on lines of different length that is killed inside an epoch goes on where it was."""
 
-import csv
 import signal
 import subprocess
 import sys
@@ -10,17 +9,13 @@ import zipfile
 import pytest
 
 from elman.apps.core import checkpoint
+from tests.conftest import history
 
 OPTIONS = (
     "--lines 96 --length 8 --units 6 --layers 1 --epochs 3 --batch-size 8 --checkpoint-seconds 0.001 "
     "--schedule cosine --average 0.9 --quiet"
 )
 TRAIN = [sys.executable, "-m", "elman.apps.cli", "handwriting", "train", *OPTIONS.split(), "--out"]
-
-
-def history(path):
-    with (path / "history.csv").open() as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
 def inside(path, epoch):
