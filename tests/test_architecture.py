@@ -123,8 +123,8 @@ DEVICE_ROOTS = [
     "elman.apps.cli",
     *(f"elman.apps.core.{name}" for name in ("app", "verbs", "opened", "benchmark", "engines.litert", "export.bundle")),
     *(name for name in MODULES if name.startswith("elman.apps.core.decoding")),
-    *(f"elman.apps.{app}{stage}" for app in APPS for stage in ("", ".config", ".codec")),
-    *(f"elman.apps.forecasting.{stage}" for stage in ("predict", "data", "evaluate")),
+    *(f"elman.apps.{app}" for app in APPS),
+    *(f"elman.apps.{app}.{stage}" for app in APPS for stage in ("config", "codec", "data", "evaluate", "predict")),
 ]
 
 

@@ -46,21 +46,31 @@ class App:
 
     Every application's package has the same files, and core calls these functions of them:
 
+    - `config`: a `Config` of `TrainingConfig` with a field `data`, for which `evaluate --data` puts another source; and
+      `PredictOptions`.
     - `codec`: `Codec.to_json() -> dict`, `Codec.from_json(dict)`. NumPy only.
-    - `data`: `load(config, codec=None) -> data` checks everything before it returns; `data.codec` is fitted on the
-      training split (or the one given), `data.sizes` says how large each split is, `data.train` and `data.validation`
-      are `source.Source`s.
+    - `data`: `load(config, codec=None) -> Data` checks everything before it returns. `Data` is a frozen dataclass:
+      `codec`, its statistics those of the training split; `train` and `validation`, `source.Source`s; `sizes`, how
+      large each split is; `rows_per_epoch` (0 for all); `warnings`, `description` and `license` for metrics, report and
+      model card.
+      With the codec of a trained model the data may be others: what that model's training saw is then no test data,
+      and only the codec can remember what it saw.
     - `model`: `build(config, codec) -> keras.Model`, `loss(model, config, codec)`, and
-      `signatures(model, config, codec) -> list[Signature]`. Where it is there, `refine(model, config, data, directory)`
-      goes on with the trained model before it is saved (another phase, another loss). Where sources have chains,
-      `carried(model, config, codec)` gives the `streams.Carrying` model that is trained in its place.
+      `signatures(model, config, codec) -> list[Signature]`. Where it is there, `refine(model, config, data, directory,
+      resume, quiet)` goes on with the trained model before it is saved (another phase, another loss). Where sources
+      have chains, `carried(model, config, codec)` gives the `streams.Carrying` model that is trained in its place.
       Likewise `rows(config, codec) -> {weight: (axis, names)}` for weights that have a row for each symbol, which
       `--init-from` then matches by name.
-    - `evaluate`: `calibrate(engine, config, data) -> codec` (after training, on validation data),
-      `evaluate(engine, config, data, ...) -> Evaluation`, `samples(config, data) -> {signature: [inputs]}` (real inputs
-      for parity and quantisation) and `plots(evaluation, directory)`.
-    - `predict`: `predict(engine, config, codec, source, options) -> result`, `write(result, path)`,
-      `summary(result) -> str`, `example(config, data, path)`.
+    - `evaluate`: `calibrate(engine, config, data) -> codec` (after training, on validation data);
+      `evaluate(engine, config, data, quiet) -> Evaluation` whose `to_json()` has `model` (the metrics), `baselines`
+      (name to metrics) and `notes`; `score(engine, config, data) -> (name, value)`, a metric of which less is better
+      on some test rows, which quantisation must not raise; `samples(engine, config, data) -> {signature: [inputs]}`,
+      real inputs for parity and quantisation; `plots(evaluation, directory)`; `INTENDED_USE` and `LIMITS`, texts of
+      the model card.
+    - `predict`: `predict(engine, config, codec, source, options) -> result`, whose `warnings` are shown where it has
+      some, `write(result, path)`, `summary(result) -> str`, `example(config, data, path)`. No Keras.
+
+    `tests/apps/test_contract.py` says what an application lacks of this.
     """
 
     name: str
