@@ -101,9 +101,10 @@ class PastAttention(keras.layers.Layer):
         return ops.transpose(ops.reshape(x, (-1, ops.shape(x)[1], self.heads, self.key_size)), (0, 2, 1, 3))
 
     def _unit(self, x):
-        """(batch, time, heads · d) to (batch, heads, time, d) of length 1."""
+        """(batch, time, heads · d) to (batch, heads, time, d) of length 1, or shorter where it is all but 0: a
+        float32 has no direction there."""
         x = self._split(x)
-        return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-6)
+        return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-3)
 
     def _read(self, scores, values):
         """The weighted values (batch, time, heads · features) of scores (batch, heads, time, steps)."""
