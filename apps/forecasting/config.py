@@ -54,12 +54,16 @@ class Config(TrainingConfig):
     """Share of the units dropped before the output."""
     segment: int = 13
     """Steps in a segment (segment)."""
-    anchor: Literal["last", "season", "mix"] = "mix"
+    anchor: Literal["last", "season", "mix", "fit"] = "mix"
     """What a forecast is measured from (segment): the last value, the same step of the last season, or a learnt average
-    of both and of up to two seasons before."""
+    of both and of up to two seasons before (mix), which in `fit` count at the present level too, and the more, the
+    better they would have done within the look-back."""
     anchor_season: int = 0
     """Steps of the season of `--anchor season`, where it is not the season of the metrics: a week of hours is 168;
-    `--anchor mix` looks at both."""
+    `--anchor mix` and `fit` look at both."""
+    values: Literal["plain", "symlog"] = "plain"
+    """What is learnt (segment, scaled by the window): the values as they are, or sign(y) log(1 + |y|), in which errors
+    count by their ratio to the value: for counts and sales that are small by night and large by day."""
     scaling: Literal["series", "window", "mean"] = "window"
     """Standardise by the training part of each series (segment), by what each window shows, or divide by the mean size
     of the window (deepar; always so for counts)."""
@@ -102,6 +106,8 @@ class Config(TrainingConfig):
         )
         fitting = {"segment": ("series", "window"), "deepar": ("window", "mean")}[self.model]
         require(self.scaling in fitting, f"--scaling {self.scaling}: --model {self.model} takes {' or '.join(fitting)}")
+        logged = self.values == "plain" or (self.model == "segment" and self.scaling == "window")
+        require(logged, "--values symlog: expected --model segment --scaling window with it")
         require(0.5 in self.levels, "--levels: 0.5 (the median) must be among them")
         require(all(lag >= 1 for lag in self.lags), f"--lags: expected 1 or more, received {self.lags}")
 
@@ -142,9 +148,9 @@ _POLLUTION = Config(
     anchor="last", batch_size=128, epochs=10, windows_per_epoch=16384, test_stride=6,
 )  # fmt: skip
 _M4_SEGMENT = Config(
-    data="m4", layout="m4", frequency="h", split=(), horizon=48, lookback=336, units=128, segment=24,
-    anchor="season", anchor_season=168, batch_size=256, epochs=15, windows_per_epoch=25600, schedule="cosine",
-    average=0.99,
+    data="m4", layout="m4", frequency="h", split=(), horizon=48, lookback=504, units=128, segment=24,
+    anchor="fit", anchor_season=168, values="symlog", batch_size=256, learning_rate=2e-3, epochs=8,
+    windows_per_epoch=12800, schedule="cosine", warmup_steps=20, average=0.99,
 )  # fmt: skip
 _M4_HOURLY = Config(
     data="m4", layout="m4", frequency="h", split=(), model="deepar", cell="lstm", layers=2, units=64, horizon=48,

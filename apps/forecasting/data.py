@@ -186,6 +186,7 @@ def fit_codec(table: Table, borders: np.ndarray, config) -> Codec:
         raise DataError(
             "--past: a deepar model has no use for covariates that end with the past; --model segment takes them"
         )
+    learnt = [np.sign(y) * np.log1p(np.abs(y)) if config.values == "symlog" else y for y in parts]
     loc = [float(np.nanmean(y)) if np.isfinite(y).any() else 0.0 for y in parts]
     scale = [float(np.nanstd(y)) if np.isfinite(y).any() else 1.0 for y in parts]
     lookback, centre = config.lookback + max(lags, default=0), config.model == "segment" or centred(config)
@@ -206,7 +207,7 @@ def fit_codec(table: Table, borders: np.ndarray, config) -> Codec:
         ids=tuple(s.id for s in table.series),
         loc=tuple(loc),
         scale=tuple(s or 1.0 for s in scale),
-        floors=(0.0, *(least_scale(y, lookback, centre) for y in parts)),
+        floors=(0.0, *(least_scale(y, lookback, centre) for y in learnt)),
         until=tuple(str(s) for s in stamps),
         past=columns(config.past),
         future=columns(config.future),

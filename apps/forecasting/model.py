@@ -8,7 +8,7 @@ from ..core.signature import Signature, Spec
 from .codec import Codec
 from .config import centred
 from .deepar import HEADS, AutoregressiveNetwork
-from .segment import SegmentNetwork
+from .segment import SegmentNetwork, symexp, symlog
 
 # Laid out step by step up to this many segments: no loop, so LiteRT takes any batch, and each step costs less.
 LONGEST_UNROLLED = 128
@@ -37,7 +37,9 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
         len(codec.levels) if quantiles else 1,
         centre=codec.levels.index(0.5) if quantiles else 0,
         season=season if seasonal else 0,
-        cycles=[c for c in cycles if c[0] <= codec.lookback] if config.anchor == "mix" else (),
+        cycles=[c for c in cycles if c[0] < codec.lookback] if config.anchor in ("mix", "fit") else (),
+        fit=config.anchor == "fit",
+        log=config.values == "symlog",
         tables=[codec.loc, codec.scale] if config.scaling == "series" else [(), ()],
         floors=codec.floors,
         cell=config.cell,
@@ -95,25 +97,27 @@ class ScaledLoss(keras.losses.Loss):
     Args:
         kind: `mse`, `mae` or `quantile`.
         levels: of the quantiles.
+        log: whether the forecasts are of y or of symlog(y).
 
     Shapes: y_true (batch, horizon) raw, y_pred (batch, horizon, outputs + 2) with loc and scale last; the sample weight
     (batch, horizon) is 0 where nothing was observed, and the mean is over what was.
     """
 
-    def __init__(self, kind, levels=(), name="scaled_loss", reduction="mean_with_sample_weight", **kwargs):
+    def __init__(self, kind, levels=(), log=False, name="scaled_loss", reduction="mean_with_sample_weight", **kwargs):
         super().__init__(name=name, reduction=reduction, **kwargs)
-        self.kind, self.levels = kind, tuple(levels)
+        self.kind, self.levels, self.log = kind, tuple(levels), log
 
     def call(self, y_true, y_pred):
         forecasts, loc, scale = y_pred[..., :-2], y_pred[..., -2], y_pred[..., -1]
-        truth = (ops.cast(y_true, y_pred.dtype) - loc) / scale
+        truth = ops.cast(y_true, y_pred.dtype)
+        truth = ((symlog(truth) if self.log else truth) - loc) / scale
         if self.kind == "quantile":
             return ops.mean(pinball_loss(truth, forecasts, self.levels), axis=-1)
         error = forecasts[..., 0] - truth
         return ops.square(error) if self.kind == "mse" else ops.abs(error)
 
     def get_config(self):
-        return {**super().get_config(), "kind": self.kind, "levels": list(self.levels)}
+        return {**super().get_config(), "kind": self.kind, "levels": list(self.levels), "log": self.log}
 
 
 class Likelihood(keras.losses.Loss):
@@ -135,7 +139,7 @@ def loss(model: keras.Model, config, codec: Codec) -> keras.losses.Loss:
     """What training minimises."""
     if config.model == "deepar":
         return Likelihood(model.get_layer("network"))
-    return ScaledLoss(config.loss, codec.levels)
+    return ScaledLoss(config.loss, codec.levels, config.values == "symlog")
 
 
 def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
@@ -149,8 +153,11 @@ def _forecast(network: SegmentNetwork, codec: Codec) -> Signature:
 
     def forecast(inputs):
         outputs = network(inputs, unroll=unroll)
-        scale = outputs[:, :1, -1:]
-        return {"quantiles": outputs[..., :-2] * scale + outputs[:, :1, -2:-1], "scale": scale[:, 0, 0]}
+        loc, scale = outputs[:, :1, -2:-1], outputs[:, :1, -1:]
+        quantiles = outputs[..., :-2] * scale + loc
+        if network.log:  # there a step of `scale` is one of scale · (1 + |y|) in y
+            quantiles, scale = symexp(quantiles), scale * ops.exp(ops.abs(loc))
+        return {"quantiles": quantiles, "scale": scale[:, 0, 0]}
 
     levels = "the median alone" if network.outputs == 1 else f"the quantiles {', '.join(map(str, codec.levels))}"
     outputs = {

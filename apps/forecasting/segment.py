@@ -9,6 +9,34 @@ from ...layers import GRUCell, LSTMCell, Recurrent
 CELLS = {"gru": GRUCell, "lstm": LSTMCell}
 
 
+def symlog(y):
+    """sign(y) log(1 + |y|): equal ratios of large values become equal differences."""
+    return ops.sign(y) * ops.log(1.0 + ops.abs(y))
+
+
+def symexp(x):
+    """The values of which `symlog` is x."""
+    return ops.sign(x) * (ops.exp(ops.abs(x)) - 1.0)
+
+
+def changes(x, observed, lag):
+    """What x changed by in `lag` steps, and where both ends were observed: (batch, steps − lag) each."""
+    both = observed[:, lag:] * observed[:, : x.shape[1] - lag]
+    return (x[:, lag:] - x[:, : x.shape[1] - lag]) * both, both
+
+
+def moving_mean(x, there, window):
+    """The mean of each `window` steps of x, 0 where nothing was there: (batch, steps − window + 1)."""
+    sums = [ops.pad(ops.cumsum(part, axis=1), ((0, 0), (1, 0))) for part in (x, there)]
+    total, count = (s[:, window:] - s[:, : s.shape[1] - window] for s in sums)
+    return total / ops.maximum(count, 1.0)
+
+
+def mean_size(x, there):
+    """The mean of |x| where it was there, in which a 1 counts too (all there is where nothing was): (batch,)."""
+    return (ops.sum(ops.abs(x) * there, axis=1) + 1.0) / (ops.sum(there, axis=1) + 1.0)
+
+
 def least_scale(floors, series, size):
     """The least scale of each window, (batch, 1): its series' floor, and what float32 resolves of its size."""
     known = ops.take(ops.convert_to_tensor(floors), ops.minimum(series, len(floors) - 1))[:, None]
@@ -26,7 +54,9 @@ class SegmentNetwork(keras.layers.Layer):
         ŷ_j    = V dropout(d_j) + c + anchor                 for all segments j of the horizon at once
 
     With `cycles` the anchor of a segment is an average: softmax(A d_j + a) weighs the last value and the same step of
-    each cycle.
+    each cycle. With `fit` those steps at the present level (plus what the last cycle changed by since) are there too,
+    and the weights are softmax(A d_j + a − γ log e), e being how far each was off within the look-back and γ learnt
+    (Bates and Granger 1969). With `log` all of it is of symlog(y).
 
     Args:
         lookback, horizon, segment: steps. units: hidden units. embedding: width of the series embedding.
@@ -34,6 +64,7 @@ class SegmentNetwork(keras.layers.Layer):
         outputs: numbers per step, 1 or as many as there are quantile levels; `centre` is the median's place.
         season: 0 anchors at the last value, otherwise at the same step of the last season.
         cycles: pairs (steps back, length) of the cycles of a learnt anchor; none for a fixed one.
+        fit: whether the look-back weighs the anchors. log: whether the values are y or symlog(y).
         tables: location and scale of each series; empty lists standardise by the window.
         floors: the least scale of a window by series (`Codec.floors`).
         cell, dropout: `gru` or `lstm`; the share of units dropped before V.
@@ -56,6 +87,8 @@ class SegmentNetwork(keras.layers.Layer):
         centre=0,
         season=0,
         cycles=(),
+        fit=False,
+        log=False,
         tables=((), ()),
         floors=(1e-6,),
         cell="gru",
@@ -67,10 +100,11 @@ class SegmentNetwork(keras.layers.Layer):
         self.options = {
             "lookback": lookback, "horizon": horizon, "segment": segment, "units": units, "embedding": embedding,
             "series": series, "outputs": outputs, "centre": centre, "season": season, "cycles": cycles,
-            "tables": tables, "floors": floors, "cell": cell, "dropout": dropout,
+            "fit": fit, "log": log, "tables": tables, "floors": floors, "cell": cell, "dropout": dropout,
         }  # fmt: skip
         self.lookback, self.horizon, self.segment, self.season = lookback, horizon, segment, season
         self.outputs, self.centre, self.series = outputs, centre, series
+        self.fit, self.log = fit, log
         self.cycles = [tuple(cycle) for cycle in cycles]
         self.ahead = -(-horizon // segment)
         self.tables = [np.array([0.0, *t], "float32") for t in tables] if len(tables[0]) else None
@@ -82,7 +116,8 @@ class SegmentNetwork(keras.layers.Layer):
         self.known_in = keras.layers.Dense(units, name="known_in")
         self.dropout = keras.layers.Dropout(dropout, dtype="float32")
         self.segment_out = keras.layers.Dense(segment * outputs, name="segment_out")
-        self.mixing = keras.layers.Dense(1 + len(self.cycles), kernel_initializer="zeros", name="mixing")
+        self.gap = -(-horizon // 2)  # steps ahead at which anchors are compared
+        self.mixing = keras.layers.Dense(1 + (1 + fit) * len(self.cycles), kernel_initializer="zeros", name="mixing")
 
     def build(self, shapes):
         units, embedding = self.options["units"], self.options["embedding"]
@@ -98,6 +133,8 @@ class SegmentNetwork(keras.layers.Layer):
         self.segment_out.build((None, None, units))
         if self.cycles:
             self.mixing.build((None, None, units))
+        if self.fit:
+            self.trust = self.add_weight((), keras.initializers.Constant(0.4), name="trust")  # γ / 10: Adam moves it so
         self.positions = self.add_weight((self.ahead, units - embedding), "random_normal", name="positions")
         if embedding:
             self.identities = self.add_weight((self.series + 1, embedding), "random_normal", name="series")
@@ -105,6 +142,7 @@ class SegmentNetwork(keras.layers.Layer):
 
     def call(self, inputs, training=False, unroll=False):
         y, observed, series = inputs["y"], inputs["observed"], inputs["series"]
+        y = symlog(y) if self.log else y
         loc, scale = self.scaling(y, observed, series)
         scaled = (y - loc) / scale
         anchor, differences = self.anchored(scaled)
@@ -117,7 +155,7 @@ class SegmentNetwork(keras.layers.Layer):
         state = (self.unrolled if unroll else self.over_time)(segments, mask=there)
         decoded = self.decode(ops.cast(state, self.compute_dtype), inputs)
         if self.cycles:
-            anchor = self.mixed(scaled, decoded)
+            anchor = self.mixed(scaled, observed, decoded)
         outputs = ops.cast(self.segment_out(self.dropout(decoded, training=training)), self.compute_dtype)
         outputs = ops.reshape(outputs, (-1, self.ahead * self.segment, self.outputs))[:, : self.horizon]
         forecasts = self.spread(outputs) + anchor[..., None]
@@ -147,15 +185,38 @@ class SegmentNetwork(keras.layers.Layer):
         year = scaled[:, self.season :] - scaled[:, : self.lookback - self.season]
         return anchor, [scaled - last, ops.pad(year, ((0, 0), (self.season, 0)))]
 
-    def mixed(self, scaled, decoded):
-        """An average of the last value and of the same step of past cycles, weighted by segment: (batch, horizon)."""
+    def mixed(self, scaled, observed, decoded):
+        """An average of what past values say of the horizon, weighted by segment: (batch, horizon)."""
         past = [ops.repeat(scaled[:, -1:], self.horizon, axis=1)]
         for lag, cycle in self.cycles:
             block = scaled[:, self.lookback - lag : self.lookback - lag + cycle]
             past.append(ops.tile(block, (1, -(-self.horizon // cycle)))[:, : self.horizon])
-        weights = ops.softmax(ops.cast(self.mixing(decoded), self.compute_dtype))
-        weights = ops.repeat(weights, self.segment, axis=1)[:, : self.horizon]
+        logits = ops.cast(self.mixing(decoded), self.compute_dtype)
+        if self.fit:
+            levels, errors = self.judged(scaled, observed)
+            past += [block + level for block, level in zip(past[1:], levels, strict=True)]
+            logits = logits - (10.0 * self.trust * ops.log(ops.stack(errors, axis=-1)))[:, None]
+        weights = ops.repeat(ops.softmax(logits), self.segment, axis=1)[:, : self.horizon]
         return ops.sum(ops.stack(past, axis=-1) * weights, axis=-1)
+
+    def judged(self, scaled, observed):
+        """How much each cycle's level has changed, (batch, 1), and how far each anchor was off, (batch,)."""
+        last = mean_size(*changes(scaled, observed, min(self.gap, self.lookback - 1)))
+        plain, moved, levels = [], [], []
+        for lag, _ in self.cycles:
+            off, both = changes(scaled, observed, lag)
+            level = moving_mean(off, both, min(self.cycles[0][1], self.lookback - lag))
+            levels.append(level[:, -1:])
+            plain.append(mean_size(off, both))
+            moved.append(self.moved(off, both, level))
+        return levels, [last, *plain, *moved]
+
+    def moved(self, off, both, level):
+        """The mean size of changes less the level of `gap` steps before; 1 where the look-back is too short to tell."""
+        known, first = level.shape[1] - self.gap, off.shape[1] - level.shape[1] + self.gap
+        if known < 1:
+            return ops.ones_like(off[:, 0])
+        return mean_size(off[:, first:] - level[:, :known], both[:, first:])
 
     def segments(self, steps, left):
         """(batch, steps, features) to (batch, segments, segment · features), filled up at the far end of time."""

@@ -7,7 +7,7 @@ from ...apps.forecasting import evaluate
 OBJECTIVE = "wql"
 """The metric of `score` that decides: the mean weighted quantile loss."""
 DIRECTION = "min"
-COMPARABLE = ("model", "loss", "scaling", "distribution")
+COMPARABLE = ("model", "loss", "scaling", "values", "distribution")
 """Validation losses of configurations that agree in these fields have the same unit."""
 
 
@@ -24,8 +24,10 @@ def sample(hp, base):
     hp.range("learning_rate", 3e-4, 1e-2)
     with hp.when("model", "segment"):
         hp.choice("segment", max(base.segment // 2, 1), base.segment, min(2 * base.segment, base.horizon))
-        hp.choice("anchor", "last", "season", "mix")
+        hp.choice("anchor", "last", "season", "mix", "fit")
         hp.choice("scaling", "series", "window")
+        with hp.when("scaling", "window"):
+            hp.choice("values", "plain", "symlog")
         hp.choice("loss", "quantile", "mae", "mse")
     with hp.when("model", "deepar"):
         hp.choice("layers", 1, 2)

@@ -65,6 +65,7 @@ def test_every_config_field_is_an_option(elman, monkeypatch):
         (["forecasting", "train", "--unitz", "3"], 2, "--units"),
         (["forecasting", "train", "--units", "many"], 2, "--units"),
         (["forecasting", "train", "--model", "arima"], 2, "segment"),
+        (["forecasting", "train", "--values", "symlog", "--scaling", "series"], 2, "--scaling window with it"),
         (["forecasting", "train", "--resume"], 2, "--out"),
         (["forecasting", "train", "--data", "tfds:no_such_set_here"], 1, "tfds:no_such_set_here"),
         (["forecasting", "predict", "nothing", "--example"], 1, "nothing: no such run or bundle"),

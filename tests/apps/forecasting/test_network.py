@@ -84,10 +84,31 @@ def dense(layer, x):
     return x @ np.array(layer.kernel) + np.array(layer.bias)
 
 
-def mixed(x, cycles, weights, ahead):
-    """The learnt anchor of the step `ahead`: the last value and the same step of each cycle."""
-    past = [x[-1], *(x[len(x) - lag + ahead % length] for lag, length in cycles)]
-    return float(np.dot(weights, past))
+def candidates(x, there, cycles, horizon, gap):
+    """Anchors of every step of the horizon, and how far each was off: the last value, the same step of each cycle, and
+    that step moved by what the last cycle was above the one that it is taken from."""
+    window = cycles[0][1]
+
+    def change(t, lag):
+        return x[t] - x[t - lag] if there[t] and there[t - lag] else np.nan
+
+    def level(t, lag):
+        changes = [change(s, lag) for s in range(max(t - window + 1, lag), t + 1)]
+        return np.nanmean(changes) if np.isfinite(changes).any() else 0.0
+
+    def off(errors):
+        errors = [abs(e) for e in errors if np.isfinite(e)]
+        return (sum(errors) + 1) / (len(errors) + 1)
+
+    lag = min(gap, len(x) - 1)
+    made, moved = [(np.full(horizon, x[-1]), off([change(t, lag) for t in range(lag, len(x))]))], []
+    for lag, length in cycles:
+        same = np.array([x[len(x) - lag + h % length] for h in range(horizon)])
+        made.append((same, off([change(t, lag) for t in range(lag, len(x))])))
+        first = lag + min(window, len(x) - lag) - 1 + gap
+        errors = [change(t, lag) - level(t - gap, lag) for t in range(first, len(x))]
+        moved.append((same + level(len(x) - 1, lag), off(errors)))
+    return tuple(np.array(both) for both in zip(*made, *moved, strict=True))
 
 
 def segment_by_hand(net, codec, setting, row):
@@ -118,6 +139,9 @@ def segment_by_hand(net, codec, setting, row):
     for start in range(0, len(features), size):
         if there[start : start + size].any():
             h = gru_step(np.maximum(dense(net.segment_in, features[start : start + size].ravel()), 0), h, net.cell)
+    past, errors = (
+        candidates(x, row["observed"], net.cycles, net.ahead * size, -(-horizon // 2)) if net.cycles else ((), ())
+    )
     out, anchors = [], [anchor]
     for j in range(net.ahead):
         query = np.array(net.positions)[j]
@@ -136,7 +160,10 @@ def segment_by_hand(net, codec, setting, row):
         out.append(dense(net.segment_out, decoded).reshape(size, net.outputs))
         if net.cycles:
             weights = np.exp(dense(net.mixing, decoded))
-            anchors.append([mixed(x, net.cycles, weights / weights.sum(), j * size + i) for i in range(size)])
+            if net.fit:
+                weights /= errors ** (10 * float(net.trust))
+            counted = past[: len(weights), j * size : (j + 1) * size]
+            anchors.append(weights / weights.sum() @ counted)
     out = np.concatenate(out)[:horizon]
     anchor = np.concatenate(anchors[1:] or anchors)[:horizon]
     if net.outputs > 1:
@@ -163,6 +190,8 @@ SEGMENT = {"horizon": 7, "lookback": 22, "segment": 4, "units": 6, "embedding": 
         ({"loss": "mse", "season": 30}, {"count": 1}),
         ({"anchor": "season"}, {}),
         ({"anchor_season": 9}, {}),
+        ({"anchor": "fit"}, {}),
+        ({"anchor": "fit", "anchor_season": 9, "loss": "mae"}, {"gaps": False}),
     ],
 )
 def test_the_segment_network_is_its_equations(monkeypatch, changes, options):
@@ -214,6 +243,45 @@ def test_a_forecast_moves_and_stretches_with_its_window(monkeypatch):
     np.testing.assert_allclose(
         run("forecast", **moved)["quantiles"], 3 * run("forecast", **windows)["quantiles"] - 20, rtol=1e-3
     )
+
+
+def test_a_network_of_logarithms_is_a_plain_one_on_logarithms(monkeypatch):
+    def symlog(y):
+        return np.sign(y) * np.log1p(np.abs(y))
+
+    setting = Config(**SEGMENT, values="symlog", anchor="fit")
+    plain = dataclasses.replace(setting, values="plain")
+    made = table()
+    made = dataclasses.replace(made, series=tuple(dataclasses.replace(s, y=(s.y - 55) * 9) for s in made.series))
+    logarithms = dataclasses.replace(made, series=tuple(dataclasses.replace(s, y=symlog(s.y)) for s in made.series))
+    assert min(np.nanmin(s.y) for s in made.series) < -20  # both signs
+    found, losses, units = [], [], []
+    for one, which in ((setting, made), (plain, logarithms)):
+        monkeypatch.setattr(stage, "read", lambda *args, which=which, **kwargs: which)
+        loaded = stage.load(one)
+        net, windows = build(one, loaded.codec), inputs(loaded, 20)
+        answer = engine(net, one, loaded.codec)("forecast", **windows)
+        found.append(answer["quantiles"])
+        units.append(answer["scale"])
+        truth = windows["y"][:, : one.horizon]
+        losses.append(float(models.loss(net, one, loaded.codec)(truth, net(windows))))
+    np.testing.assert_allclose(symlog(found[0]), found[1], rtol=1e-3, atol=1e-4)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    seen = windows["observed"] > 0
+    middle = np.array([np.mean(y[o]) for y, o in zip(windows["y"].astype(float), seen, strict=True)])
+    np.testing.assert_allclose(units[0], units[1] * np.exp(np.abs(middle)), rtol=1e-3)
+
+
+def test_an_anchor_that_fits_the_look_back_is_trusted(monkeypatch):
+    """Of a series that repeats itself after five steps the forecast is the last five, whatever else was learnt."""
+    setting = Config(**{**SEGMENT, "anchor": "fit", "calendar": False})
+    loaded = load(monkeypatch, setting, gaps=False)
+    layer = models.build(setting, loaded.codec).get_layer("network")
+    layer.trust.assign(4.0)
+    x = np.tile(np.random.default_rng(0).normal(size=5), 5)[None, -22:].astype("float32")
+    decoded = np.zeros((1, layer.ahead, setting.units), "float32")
+    found = np.array(layer.mixed(x, np.ones_like(x), decoded))
+    np.testing.assert_allclose(found[0], np.tile(x[0, -5:], 2)[:7], atol=1e-2)
 
 
 def test_what_was_not_observed_does_not_matter_where_it_is_masked(monkeypatch):
