@@ -184,20 +184,21 @@ _JSB_KEYS = dataclasses.replace(
     epochs=32,
 )
 _NOTTINGHAM = dataclasses.replace(
-    _JSB, data="Nottingham.mat", transpose=0, epochs=8, dropout=0.2, recurrent_dropout=0.0, warmup_steps=100
-)
-_NOTTINGHAM_KEYS = dataclasses.replace(
-    _NOTTINGHAM,
-    head="independent",
+    _JSB,
+    data="Nottingham.mat",
+    transpose=0,
     attention=160,
     attention_heads=4,
     window=129,  # most tunes have 255 to 257 steps: one half, in which each theme comes twice
-    units=256,
-    context=0,
-    dropout=0.3,
+    dropout=0.5,
+    input_dropout=0.1,
     batch_size=8,
     learning_rate=3e-3,
-    epochs=16,
+    warmup_steps=100,
+    epochs=9,
+)
+_NOTTINGHAM_KEYS = dataclasses.replace(
+    _NOTTINGHAM, head="independent", units=256, dropout=0.3, input_dropout=0.0, recurrent_dropout=0.0, epochs=16
 )
 
 PRESETS = {
