@@ -299,7 +299,7 @@ def _frequency(stamps, codes, layout, faults):
         return given
     found = infer(stamps, codes) or (Frequency.parse(layout.fallback) if layout.fallback else None)
     if dated and found is None and len(stamps):
-        faults.add("the frequency cannot be inferred: no series has two stamps", "Set frequency to h, D, W, M, …")
+        faults.add("the frequency cannot be inferred: no series has two stamps", "Give --frequency: h, D, W, M, …")
     if dated:
         return found
     return Frequency("i", found.step if found else 1, given.seasonality() if given else 0)
@@ -329,14 +329,14 @@ def _positions(source, frequency, stamps, codes, rows, ids, faults):
     stray = np.flatnonzero(frequency.at(stamps[head], position) != stamps)
     if len(stray):
         stray = np.concatenate([_stray(frequency, stamps, np.flatnonzero(codes == c)) for c in np.unique(codes[stray])])
-        remedy = "Move them to the grid, or set frequency"
+        remedy = "Move them to the grid, or give --frequency"
         faults.add(f"{count(stray, 'stamp')} off the grid of {frequency.name}", remedy, map(place, stray))
     jump = np.diff(position, prepend=0) * (codes == np.roll(codes, 1))
     size = np.bincount(codes)[codes]
     far = np.flatnonzero(jump > 1000 + 10 * size)
     if len(far):
         what = f"{count(far, 'gap')} over ten times as long as the rows of the series"
-        faults.add(what, f"Correct the stamp, or set frequency (now {frequency.name})", map(place, far))
+        faults.add(what, f"Correct the stamp, or give --frequency (now {frequency.name})", map(place, far))
     return position
 
 
