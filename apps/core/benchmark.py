@@ -101,8 +101,11 @@ def _facts(engine: Engine, bundle: Bundle, sample: tuple[dict, dict], signature:
 def _keras_predict(app: App, run: Run, samples: dict, seconds: float) -> list[dict]:
     """What users of plain Keras call: `model.predict` on one row."""
     model = run.model(app)
-    names = set(model.input) if isinstance(model.input, dict) else set()
-    same = [(s, inputs) for s, (inputs, _) in samples.items() if set(inputs) == names]
+    names = {tensor.name for tensor in model.inputs}
+    lone = not isinstance(model.input, dict)
+    same = [
+        (s, inputs[model.input.name] if lone else inputs) for s, (inputs, _) in samples.items() if set(inputs) == names
+    ]
     size = os.path.getsize(run.path / "model.keras")
     return [
         {"signature": s, "engine": "keras model.predict", "threads": 0, "bytes": size}

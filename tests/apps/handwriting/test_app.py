@@ -43,6 +43,8 @@ def test_a_run_is_whole(ink_run):
     assert {"cer", "wer", "cer_beam", "calibration_error"} <= set(metrics["model"])
     for name in ("worst", "history", "calibration"):
         assert (ink_run / "plots" / f"{name}.png").stat().st_size > 1000
+    timed = {(row["signature"], row["engine"]) for row in metrics["latency"]}
+    assert ("recognise", "keras model.predict") in timed  # a model of one input, not of a dict of them
     parity = json.loads((ink_run / "bundle" / "parity.json").read_text())
     for container in ("litert", "onnx", "saved_model"):
         both_ways = {"recognise by steps"} if container == "litert" else set()
