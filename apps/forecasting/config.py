@@ -63,7 +63,8 @@ class Config(TrainingConfig):
     `--anchor mix` and `fit` look at both."""
     values: Literal["plain", "symlog"] = "plain"
     """What is learnt (segment, scaled by the window): the values as they are, or sign(y) log(1 + |y|), in which errors
-    count by their ratio to the value: for counts and sales that are small by night and large by day."""
+    count by their ratio to the value: for counts and sales that are small by night and large by day, not for what moves
+    by a few per cent (there float32 keeps too little of a logarithm)."""
     scaling: Literal["series", "window", "mean"] = "window"
     """Standardise by the training part of each series (segment), by what each window shows, or divide by the mean size
     of the window (deepar; always so for counts)."""
