@@ -68,7 +68,7 @@ def test_conditions_steer(tmp_path):
         midi.write(accompanied(rng), tmp_path / f"{number}.mid")
     config = Config(
         data=str(tmp_path), condition=("density", "chords"), steps_per_beat=2, window=64, units=48, head_units=24,
-        context=0, dropout=0.0, batch_size=8, learning_rate=0.01, schedule="cosine", epochs=60,
+        context=0, dropout=0.0, batch_size=4, learning_rate=0.01, schedule="cosine", epochs=40,
     )  # fmt: skip
     opened = music.APP.open(music.APP.train(config, tmp_path / "run").path)
 
