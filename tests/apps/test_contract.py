@@ -46,7 +46,7 @@ def application(name: str):
 
 
 def parameters(function) -> tuple[str, ...]:
-    """The parameters of a function, those left out that need not be given and that core does not give."""
+    """The names of a function's parameters, in their order."""
     return tuple(inspect.signature(function).parameters)
 
 
