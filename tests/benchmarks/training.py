@@ -6,6 +6,7 @@ default `--checkpoint-seconds`. Pipeline: training steps a second on batches tha
 trains, as a share of those on the same rows made before: arrays, of which the last batch lacks a row, as in an epoch of
 any number of rows, or a list of batches where their shapes differ. The two take turns, each turn with another epoch's
 order, and the medians are compared. What an application makes once (rendered scenes, written lines) is made.
+Epochs: the same batches as training feeds them, and as a `PyDataset` that Keras feeds by itself.
 """
 
 import argparse
@@ -72,8 +73,10 @@ def checkpoints(model, every: float):
 
 
 def pipeline(model, batches, seconds: float, turns: int):
-    """Seconds of a step with the pipeline and from memory."""
+    """Seconds of a step with the pipeline and from memory, and how many steps a turn has."""
     import keras
+
+    from elman.apps.core import batching
 
     class Some(keras.utils.PyDataset):
         """The first batches, those that vary most among them, made now or before."""
@@ -89,6 +92,7 @@ def pipeline(model, batches, seconds: float, turns: int):
             return self.made[step] if self.made else batches[step]
 
     def timed(rows, **options):
+        rows = batching.pipeline(rows) if isinstance(rows, Some) else rows
         began = time.perf_counter()
         model.fit(rows, verbose=0, shuffle=False, **options)
         return (time.perf_counter() - began) / count
@@ -110,6 +114,27 @@ def pipeline(model, batches, seconds: float, turns: int):
         for name in ("pipeline", "memory") if turn % 2 else ("memory", "pipeline"):
             taken[name].append(timed(Some()) if name == "pipeline" else from_memory(made))
     return statistics.median(taken["pipeline"][1:]), statistics.median(taken["memory"][1:]), count
+
+
+def epochs(model, batches, turns: int):
+    """Seconds of an epoch as training feeds it, and as Keras feeds a `PyDataset`: medians within one `fit` each."""
+    import keras
+
+    from elman.apps.core import batching
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.began = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            taken.append(time.perf_counter() - self.began)
+
+    found = []
+    for rows in (batching.pipeline(batches), batches):
+        taken = []
+        model.fit(rows, epochs=turns + 1, verbose=0, shuffle=False, callbacks=[Clock()])
+        found.append(statistics.median(taken[1:]))
+    return found
 
 
 def main():
@@ -134,6 +159,12 @@ def main():
             f"{name}: {model.count_params():,} weights, a checkpoint takes {1e3 * save:.0f} ms, {share:.2%} of the "
             f"{config.checkpoint_seconds:.0f} s between two; a step {1e3 * piped:.1f} ms with its pipeline, "
             f"{1e3 * fed:.1f} ms from memory: {fed / piped:.1%} of the throughput ({count} steps a turn)",
+            flush=True,
+        )
+        ours, theirs = epochs(model, batches, options.turns)
+        print(
+            f"{name}: an epoch of {len(batches)} steps {ours:.2f} s as training feeds it, {theirs:.2f} s as Keras "
+            "feeds a PyDataset",
             flush=True,
         )
 
