@@ -27,7 +27,7 @@ def sample(hp, base):
         hp.choice("anchor", "last", "season", "mix", "fit")
         hp.choice("scaling", "series", "window")
         with hp.when("scaling", "window"):
-            hp.choice("values", "plain", "symlog")
+            hp.choice("values")  # symlog on request: on data that hardly move it may fail the export's parity
         hp.choice("loss", "quantile", "mae", "mse")
     with hp.when("model", "deepar"):
         hp.choice("layers", 1, 2)
