@@ -33,6 +33,10 @@ class Attention(keras.layers.Layer):
         """Create the weights for queries (…, units) and memories (…, features)."""
         self.built = True
 
+    def get_build_config(self):
+        """None: see `Cell.get_build_config`."""
+        return None
+
     def key_size(self, memory_size):
         """The size of the keys of a memory of `memory_size` features."""
         return memory_size

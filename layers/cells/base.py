@@ -69,6 +69,10 @@ class Cell(keras.layers.Layer):
         """Map inputs (batch, features) and the list of states to (output, list of new states)."""
         return self.recur(self.project(inputs, masks), states, masks)
 
+    def get_build_config(self):
+        """None: a loaded cell is built by the layer that drives it, and its weights have the names of a new one."""
+        return None
+
     def draw_masks(self, batch_size):
         """Draw what stays fixed over a training sequence (locked dropout masks), or None. The cell is built by then."""
         return None

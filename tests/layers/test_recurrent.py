@@ -1,11 +1,15 @@
 """The driver: against keras.layers, against itself another way, and on what should not work."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from elman.layers import (
+    AttentionDecoder,
+    BahdanauAttention,
     ElmanCell,
     GRUCell,
     LayerNormGRUCell,
@@ -364,3 +368,17 @@ def test_free_batch_converts_to_litert(tmp_path):
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_weights_are_called_the_same_in_a_loaded_model(tmp_path):
+    inputs = keras.Input((None, 3))
+    x = Recurrent([LSTMCell(4), ZoneoutCell(GRUCell(3), 0.1)], return_sequences=True)(inputs)
+    outputs = AttentionDecoder(ElmanCell(4), BahdanauAttention(2))(keras.layers.RNN(NASCell(2), True)(x), x)
+    model = keras.Model(inputs, outputs)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+
+    def names(weights):
+        return [re.sub(r"_\d+(?=/|$)", "", w.path) for w in weights]
+
+    assert names(loaded.weights) == names(model.weights)
