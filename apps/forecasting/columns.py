@@ -61,8 +61,8 @@ def count(things, noun):
 
 
 def wrapped(text):
-    """A DataError for a terminal of 80 columns."""
-    return DataError(textwrap.fill(text, 80))
+    """A DataError for a terminal of 80 columns; a path stays in one piece."""
+    return DataError(textwrap.fill(text, 80, break_on_hyphens=False, break_long_words=False))
 
 
 def read_rows(path):
