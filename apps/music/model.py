@@ -111,7 +111,8 @@ def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
     feeds = {f"next_{s.name}": s.name for s in states}
     primer = [Spec(s.name, (None, None, *s.shape[1:]), s.dtype) for s in (previous, *told)]
     found = [
-        Signature("step", (previous, *told, *states), outputs, feeds, network.step),
+        # biases of NADE and states go from one to the other: in 256 values each they lost most of the likelihood
+        Signature("step", (previous, *told, *states), outputs, feeds, network.step, raw=True),
         Signature("prime", tuple(primer), outputs, {}, network.prime, fixed_batch=True, steps="step"),
     ]
     if "logits" not in drawn_from:
@@ -143,4 +144,4 @@ def _conditional(network: MusicNetwork, codec: Codec) -> Signature:
         size = (None, codec.voices, codec.symbols)
         specs = [Spec("context", (None, network.head.hidden)), Spec("drawn", size)]
         outputs = {"logits": f"(batch, {size[1]}, {size[2]}) of each voice given the `drawn` of those before it"}
-    return Signature("conditional", tuple(specs), outputs, {}, network.conditional)
+    return Signature("conditional", tuple(specs), outputs, {}, network.conditional, raw=True)
