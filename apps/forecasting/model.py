@@ -27,6 +27,7 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
     season = config.anchor_season or codec.season
     seasonal = config.anchor != "last" and 1 < season <= codec.lookback
     cycles = [(k * length, length) for length in sorted({codec.season, season} - {1}) for k in (1, 2, 3)]
+    longest = codec.lookback - (config.anchor == "fit")  # which is to see a change over the cycle
     return SegmentNetwork(
         codec.lookback,
         codec.horizon,
@@ -37,7 +38,7 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
         len(codec.levels) if quantiles else 1,
         centre=codec.levels.index(0.5) if quantiles else 0,
         season=season if seasonal else 0,
-        cycles=[c for c in cycles if c[0] < codec.lookback] if config.anchor in ("mix", "fit") else (),
+        cycles=[c for c in cycles if c[0] <= longest] if config.anchor in ("mix", "fit") else (),
         fit=config.anchor == "fit",
         log=config.values == "symlog",
         tables=[codec.loc, codec.scale] if config.scaling == "series" else [(), ()],
