@@ -17,28 +17,32 @@ class Batches(keras.utils.PyDataset):
         batch_size: rows per batch.
         seed: orders the epochs; None keeps the rows in order.
         rows: at most this many rows an epoch (all of them when 0); each epoch draws others.
+        epoch: the one that it begins with.
     """
 
-    def __init__(self, source: Source, batch_size: int, seed: int | None = None, rows: int = 0):
+    def __init__(self, source: Source, batch_size: int, seed: int | None = None, rows: int = 0, epoch: int = 0):
         super().__init__()
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.rows = min(rows or source.count, source.count)
-        self.start_epoch(0)
+        self._fresh = source.fresh or (lambda epoch: source)
+        self.start_epoch(epoch)
 
     def start_epoch(self, epoch: int) -> None:
         """Orders the rows for `epoch`."""
+        self.source = self._fresh(epoch)
         count = self.source.count
         if self.seed is None:
             self._order = np.arange(self.rows) * count // max(self.rows, 1)
         else:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(count)[: self.rows]
-        if self._alike:
+        if self.varies:
             self.batches = self._of_like_length(self._order, self.source.sizes(), epoch)
         else:
             self.batches = self._cut(self._order)
 
     @property
-    def _alike(self) -> bool:
+    def varies(self) -> bool:
+        """Whether batches differ in length."""
         return self.source.sizes is not None and self.source.alike
 
     def _cut(self, order: np.ndarray) -> list[np.ndarray]:
@@ -64,7 +68,7 @@ class Batches(keras.utils.PyDataset):
         a batch; None where all rows are as long."""
         if self.source.sizes is None or not self.rows:
             return None
-        found = {"share": self.batches, **({"plain": self._cut(self._order)} if self._alike else {})}
+        found = {"share": self.batches, **({"plain": self._cut(self._order)} if self.varies else {})}
         return {name: self._wasted(batches, self.source.sizes()) for name, batches in found.items()}
 
     def _wasted(self, batches: list[np.ndarray], sizes: np.ndarray) -> float:
@@ -88,6 +92,7 @@ class Rest(keras.utils.PyDataset):
     def __init__(self, batches: keras.utils.PyDataset, skipped: int):
         super().__init__()
         self.batches, self.skipped = batches, skipped
+        self.varies = batches.varies
         self._start = skipped if len(self) == 1 else 0  # one batch alone is what it looks at
 
     def on_epoch_begin(self) -> None:
@@ -113,12 +118,15 @@ def pipeline(batches: keras.utils.PyDataset):
 
     def spec(*arrays):
         sizes = [set(dimension) for dimension in zip(*(a.shape[1:] for a in arrays), strict=True)]
+        if varies:
+            sizes[:1] = [set() for _ in sizes[:1]]
         return tf.TensorSpec([None, *(n.pop() if len(n) == 1 else None for n in sizes)], arrays[0].dtype)
 
     def epoch():
         batches.on_epoch_begin()
         yield from (batches[step] for step in range(len(batches)))
 
+    varies = getattr(batches, "varies", False)  # in another epoch too, where the first two batches are as long
     looked_at = [batches[step] for step in range(min(2, len(batches)))]
     found = tf.data.Dataset.from_generator(epoch, output_signature=tree.map_structure(spec, *looked_at))
     options = tf.data.Options()

@@ -1,5 +1,7 @@
 """What training draws its batches from. NumPy only: an application's data module imports no Keras."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +16,8 @@ class Source:
     `sizes() -> (count,)` gives the length of each row where lengths differ: rows of like length then share a batch,
     unless `alike` is false. `padded(longest)` is the length to which a batch is filled up whose longest row is that
     long, by default no more. `chains()` lists the rows that follow on each other, the windows of a stream in order:
-    training then reads them so and carries the states over (see `streams`).
+    training then reads them so and carries the states over (see `streams`). `fresh(epoch)` gives the rows of an epoch
+    where each has its own, as many; what stands beside it are those of the first.
     """
 
     count: int
@@ -23,6 +26,7 @@ class Source:
     alike: bool = True
     padded: Callable[[int], int] = int
     chains: Callable[[], list[np.ndarray]] | None = None
+    fresh: Callable[[int], Source] | None = None
 
 
 def ragged(sequences, targets, padding=0) -> Source:

@@ -142,7 +142,9 @@ def fit(
     """
     _check(config, train)
     keras.utils.set_random_seed(config.seed)
-    batches = _batches(train, config.batch_size, config.seed, rows)
+    resume = resume and (directory / LAST).exists()  # else it was stopped before its first checkpoint
+    first = len(checkpoint.read(directory / LAST)["history"]) if resume else 0
+    batches = _batches(train, config.batch_size, config.seed, rows, min(first, config.epochs - 1))
     padding = batches.padding()
     held_out = _batches(validation, config.batch_size, rows=rows)
     rate = schedule(config, len(batches))
@@ -152,7 +154,7 @@ def fit(
     model.compile(made, distribution.global_loss(loss), jit_compile=False)
     keeper = _Keeper(directory, config, batches, rate, on_epoch)
     model.optimizer.build(model.trainable_variables)
-    if resume and (directory / LAST).exists():  # else it was stopped before its first checkpoint
+    if resume:
         keeper.resume(checkpoint.restore(directory / LAST, model))
     callbacks = [keeper, *_watchers(config, directory, batches, loss)]
 
@@ -167,7 +169,6 @@ def fit(
             callbacks=callbacks,
         )
 
-    first = len(keeper.history)
     if first < config.epochs and not keeper.finished():
         with bar("training", config.epochs * len(batches), quiet=quiet) as keeper.update:
             if keeper.skipped:

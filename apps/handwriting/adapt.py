@@ -16,8 +16,9 @@ from ..core.run import Run, refuse_existing, start
 from . import generated, pictures, reading
 from .augment import vary
 from .codec import Codec
-from .data import Line, Lines, digest, encode, fitting
+from .data import digest, fitting
 from .ink import Ink
+from .lines import Line, Lines, encode
 
 LEAST = 4  # lines that one can adapt to and score with
 ROWS = 300  # of an epoch, about
@@ -145,7 +146,7 @@ def _fit(model, config, codec: Codec, inks: list[Ink], options, directory: Path,
     if set(generated.codec(config).alphabet) <= set(codec.alphabet):
         other = dataclasses.replace(config, seed=config.seed + 1 + options.seed)
         count = int(options.rehearse * len(rows))
-        rows += [encode(codec, ink) for ink in generated.write(other, codec, "train", count)]
+        rows += [encode(codec, ink) for ink in generated.write(other, codec, "train", range(count))]
     tuned = dataclasses.replace(
         config,
         seed=options.seed,

@@ -20,9 +20,9 @@ class Config(TrainingConfig):
     text: str = ""
     """A UTF-8 text file whose words the generator writes; the manual that Python brings where none is given."""
     lines: int = 20000
-    """Lines that the generator writes for training."""
+    """Different lines that the generator writes for training; what an epoch needs is written when it comes."""
     lines_per_epoch: int = 0
-    """Lines of an epoch; 0 for all."""
+    """Lines of an epoch, others than in the epochs before as long as there are some; 0 for all."""
     length: int = 40
     """Characters of a generated line at most (about)."""
     split: tuple[float, ...] = (0.8, 0.1, 0.1)

@@ -3,62 +3,28 @@
 import dataclasses
 import hashlib
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..core.errors import DataError
 from ..core.source import Source
-from . import generated, pictures, reading
+from . import fresh, generated, pictures, reading
 from .augment import vary
 from .codec import Codec
 from .ink import Ink
+from .lines import Line, Lines, encode
 
 SHOWN = 5  # skipped files that are named one by one
-_ROUND = 16  # batches are padded to a multiple of so many frames
 _LEAST = 3  # lines, or writers, that can be split three ways
 PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line, encoded: frames (frames, features), classes (characters,), and where each frame begins in its ink."""
-
-    frames: np.ndarray
-    classes: np.ndarray
-    ink: Ink | None = None
-    places: np.ndarray | None = None
-
-
-class Lines:
-    """Lines that are made when they are first asked for."""
-
-    def __init__(self, make: Callable[[], list[Line]]):
-        self._make = make
-
-    @cached_property
-    def rows(self) -> list[Line]:
-        return self._make()
-
-    @cached_property
-    def share(self) -> float:
-        """Classes at most for a frame, padding counted."""
-        return max((len(line.classes) / _padded(len(line.frames)) for line in self.rows), default=1.0)
-
-    def source(self, count: int, attention: bool = False) -> Source:
-        def gather(indices):
-            rows = collate([self.rows[i] for i in indices], self.share)
-            return with_previous(*rows) if attention else rows
-
-        return Source(count, gather, lambda: np.array([len(line.frames) for line in self.rows]), padded=_padded)
-
-
-@dataclass(frozen=True)
 class Data:
-    """Lines, encoded and split: `parts` has `Lines` for each of train, validation and test."""
+    """Lines, encoded and split: `parts` has `Lines` for each of train (of generated lines the first few), validation
+    and test."""
 
     config: object
     codec: Codec
@@ -72,34 +38,9 @@ class Data:
     license: str
 
 
-def _padded(frames: int) -> int:
-    return -(-frames // _ROUND) * _ROUND
-
-
-def collate(lines: list[Line], share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Frames (rows, frames, features) and classes (rows, characters), filled up with zeros.
-
-    Room for `share` classes a frame: batches of one length are of one shape.
-    """
-    longest = _padded(max(len(line.frames) for line in lines))
-    most = max(len(line.classes) for line in lines)
-    letters = most if most <= 1 else int(np.ceil(longest * share - 1e-9))
-    frames = np.zeros((len(lines), longest, lines[0].frames.shape[1]), np.float32)
-    classes = np.zeros((len(lines), letters), np.int32)
-    for row, line in enumerate(lines):
-        frames[row, : len(line.frames)] = line.frames
-        classes[row, : len(line.classes)] = line.classes
-    return frames, classes
-
-
-def with_previous(frames: np.ndarray, classes: np.ndarray) -> tuple[dict, np.ndarray]:
-    """What an attention decoder learns from: frames and the character before, to the characters and their end (0)."""
-    none = np.zeros((len(classes), 1), np.int32)
-    return {"frames": frames, "previous": np.concatenate([none, classes], 1)}, np.concatenate([classes, none], 1)
-
-
 def load(config, codec: Codec | None = None) -> Data:
-    """Reads and checks `config.data`, splits it, and fits a codec on it; generated lines are written when needed.
+    """Reads and checks `config.data`, splits it, and fits a codec on it; generated lines are written when needed: see
+    `fresh`.
 
     With a `codec`, the data may be others than those of training: the test part is then what the data call so, and
     where they do not say, every line that neither training nor validation saw.
@@ -127,24 +68,10 @@ def _generated(config, codec: Codec | None) -> Data:
     codec = codec or generated.codec(config)
     held_out = min(generated.HELD_OUT, max(config.lines // 10, 10))
     counts = {"train": config.lines, "validation": held_out, "test": held_out}
-    made = {name: Lines(lambda name=name: _write(config, codec, name, counts[name])) for name in PARTS}
+    parts = {name: Lines(lambda name=name: list(fresh.written(config, codec, name, range(held_out)))) for name in PARTS}
     description = f"generated lines of up to {config.length} characters"
-    return _data(config, codec, made, counts, (), description, "none: the lines are written by this program")
-
-
-def _write(config, codec: Codec, split: str, count: int) -> list[Line]:
-    rng = np.random.default_rng((config.seed, 7))
-    found = []
-    for ink in generated.write(config, codec, split, count):
-        found.append(encode(codec, ink, 1 + config.zoom * rng.uniform(-1, 1) if split == "train" else 1.0))
-    return found if split != "train" else [Line(line.frames, line.classes) for line in found]
-
-
-def encode(codec: Codec, ink: Ink, zoom: float = 1.0, labelled: bool = True) -> Line:
-    """The line as the codec has it; `labelled` refuses characters that the codec does not know."""
-    frames, places = codec.encode_traced(ink, zoom)
-    classes = codec.classes(ink.text or "", ink.name) if labelled else np.zeros(0, np.int32)
-    return Line(frames.astype(np.float16), classes, ink, places)
+    license = "none: the lines are written by this program"
+    return _data(config, codec, parts, fresh.source(config, codec), counts, (), description, license)
 
 
 def _composed(ink: Ink) -> Ink:
@@ -230,18 +157,18 @@ def _encoded(config, codec: Codec, groups: dict[str, list[Ink]], skipped: list[s
     if writers:
         described += f" of {writers} writers"
     warnings = (*skipped[:SHOWN], *([f"… and {len(skipped) - SHOWN} more skipped"] if len(skipped) > SHOWN else []))
-    counts = {**sizes, "train": sizes["train"] * copies}
-    return _data(config, codec, parts, counts, warnings, described, "that of the data", sizes)
+    rows = parts["train"].source(sizes["train"] * copies, config.model == "attention")
+    return _data(config, codec, parts, rows, sizes, warnings, described, "that of the data")
 
 
-def _data(config, codec, parts, counts, warnings, description, license, sizes=None) -> Data:
+def _data(config, codec, parts, train, sizes, warnings, description, license) -> Data:
     return Data(
         config,
         codec,
         parts,
-        sizes or counts,
-        parts["train"].source(counts["train"], config.model == "attention"),
-        parts["validation"].source(counts["validation"], config.model == "attention"),
+        sizes,
+        train,
+        parts["validation"].source(sizes["validation"], config.model == "attention"),
         config.lines_per_epoch,
         warnings,
         description,

@@ -14,7 +14,8 @@ from ..core.progress import track
 from . import attending, decode
 from .codec import Codec, logit
 from .config import PredictOptions
-from .data import Data, Line
+from .data import Data
+from .lines import Line
 from .predict import Reading, made
 
 INTENDED_USE = (

@@ -1,6 +1,7 @@
 """The built-in data: lines that the generator writes, words and writers of each split apart from the others'."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -28,16 +29,18 @@ def codec(config) -> Codec:
     )
 
 
-def write(config, codec: Codec, split: str, count: int) -> Iterator[Ink | Picture]:
-    """`count` lines (pictures for a model of those): words of `split` alone, writers that no other split has."""
+def write(config, codec: Codec, split: str, numbers: Iterable[int]) -> Iterator[Ink | Picture]:
+    """The lines of those numbers (pictures for a model of those): words of `split` alone, writers that no other split
+    has. A line depends on nothing but the configuration, the split and its number."""
     words, part = texts.load(split, config.text), texts.SPLITS.index(split)
-    for first in range(0, count, _PER_WRITER):
-        numbers = range(first, min(first + _PER_WRITER, count))
-        randoms = [np.random.default_rng((config.seed, part, number)) for number in numbers]
+    for hand, wanted in itertools.groupby(numbers, lambda number: number // _PER_WRITER):
+        theirs = range(hand * _PER_WRITER, (hand + 1) * _PER_WRITER)
+        randoms = [np.random.default_rng((config.seed, part, number)) for number in theirs]
         lines = [_text(words, config.length, rng) for rng in randoms]
-        hand = writer.draw_writer(randoms[0], "".join(lines))
-        for number, rng, text in zip(numbers, randoms, lines, strict=True):
-            ink = writer.write(text, hand, rng, f"{split} line {number + 1}")
+        drawn = writer.draw_writer(randoms[0], "".join(lines))
+        for number in wanted:
+            text, rng = lines[number % _PER_WRITER], randoms[number % _PER_WRITER]
+            ink = writer.write(text, drawn, rng, f"{split} line {number + 1}")
             yield picture(ink, rng) if codec.kind == "image" else ink
 
 

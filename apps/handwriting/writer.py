@@ -32,8 +32,9 @@ class Writer:
         drag: how often the strokes of a letter are drawn as one. haste: how much the pen rounds off what it writes.
         uneven: how much the sizes of letters, and of words, differ.
         width, ascender, descender, capital: factors on the outlines' proportions. slant: shear. gap, space: between
-            letters and words, in heights of an x. slope: of the line.
-        drift, shake, wobble: amplitude of the baseline's waves, of the tremor, of each letter's misplacement.
+            letters and words, in heights of an x. slope: of the line. trend: how much larger it becomes.
+        drift, sag: amplitude of the baseline's waves, and of its course over the whole line. shake, wobble: of the
+            tremor, of each letter's misplacement.
         bend: amplitude of the field that bends the line.
         step: metres of paper are unknown, so heights of an x between two samples at mean speed.
         bends: how much slower the pen is in bends. noise: of the tablet. round: whether it gives whole numbers.
@@ -58,7 +59,9 @@ class Writer:
     gap: float
     space: float
     slope: float
+    trend: float
     drift: float
+    sag: float
     shake: float
     wobble: float
     bend: float
@@ -93,9 +96,11 @@ def draw_writer(rng: np.random.Generator, letters: str | None = None) -> Writer:
         capital=spread(0.6, 1.15),
         slant=float(np.clip(rng.normal(0.12, 0.25), -0.5, 0.8)),
         gap=float(rng.uniform(0.06, 0.6)),
-        space=spread(0.45, 2.2),
-        slope=float(rng.normal(0, 0.035)),
+        space=spread(0.6, 2.4),
+        slope=float(np.clip(0.03 * rng.standard_t(3), -0.2, 0.2)),
+        trend=float(np.clip(rng.normal(0, 0.12), -0.3, 0.3)),
         drift=float(rng.uniform(0, 0.25)),
+        sag=float(rng.uniform(0, 1.5)) * (rng.random() < 0.3),
         shake=spread(0.004, 0.03),
         wobble=spread(0.02, 0.11),
         bend=spread(0.03, 0.25),
@@ -181,7 +186,7 @@ def _compose(text: str, writer: Writer, rng: np.random.Generator) -> list[np.nda
     for word in text.split(" "):
         strokes, cursor = _word(word, cursor, writer, rng)
         done += strokes
-        cursor += 10 * max(writer.space * rng.lognormal(0, 0.2), 0.25)
+        cursor += 10 * max(writer.space * rng.lognormal(0, 0.2), 0.4)
     return [_hooked(s, writer, rng) for s in done] or [np.zeros((2, 3))]
 
 
@@ -307,8 +312,10 @@ def _bend(points: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.nd
     field = np.sin(np.einsum("nd,kde->nke", points, waves) + rng.uniform(0, 6.28, (3, 2)))
     points = points + writer.bend * 0.5 * np.einsum("nke,k->ne", field, [0.4, 0.7, 1.0])
     x, y = points[:, 0], points[:, 1]
+    y = y * (1 + writer.trend * (x / max(np.ptp(x), 10) - 0.5))
     x = x + writer.slant * y
-    y = y + writer.slope * x + writer.drift * np.sin(x * rng.uniform(0.05, 0.3) + rng.uniform(0, 6.28))
+    sag = writer.sag * np.sin(x / max(np.ptp(x), 30) * rng.uniform(1.5, 5) + rng.uniform(0, 6.28))
+    y = y + writer.slope * x + writer.drift * np.sin(x * rng.uniform(0.05, 0.3) + rng.uniform(0, 6.28)) + sag
     noise = rng.normal(0, 1, (len(x) + 4, 2))
     tremor = (noise[:-4] + noise[1:-3] + noise[2:-2] + noise[3:-1] + noise[4:]) / np.sqrt(5)
     return np.stack([x, y], 1) + writer.shake * tremor

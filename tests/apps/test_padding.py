@@ -110,22 +110,23 @@ def test_music(kind):
 
 @pytest.mark.parametrize("name", ["online", "streaming", "offline", "attention", "classifier"])
 def test_handwriting(name):
-    from elman.apps.handwriting import data, generated
+    from elman.apps.handwriting import generated
     from elman.apps.handwriting.codec import Codec
+    from elman.apps.handwriting.lines import Line, collate, encode, with_previous
 
     config = handwriting.APP.config(model=name, units=5, layers=2, channels=2, dropout=0.0, length=8)
-    inks = generated.write(config, generated.codec(config), "test", 3)
+    inks = generated.write(config, generated.codec(config), "test", range(3))
     if name == "classifier":
         codec = Codec(("0", "1", "2"), "symbol", 0.1, 3)
-        lines = [data.Line(codec.encode(ink), np.array([1 + i], np.int32)) for i, ink in enumerate(inks)]
+        lines = [Line(codec.encode(ink), np.array([1 + i], np.int32)) for i, ink in enumerate(inks)]
     else:
         codec = generated.codec(config)
-        lines = [data.encode(codec, ink) for ink in inks]
-    frames, classes = data.collate(lines)
+        lines = [encode(codec, ink) for ink in inks]
+    frames, classes = collate(lines)
     more = np.pad(frames, ((0, 0), (0, 64), (0, 0))), np.pad(classes, ((0, 0), (0, 0 if name == "classifier" else 9)))
     batches = (frames, classes), more
     if name == "attention":
-        batches = [data.with_previous(*batch) for batch in batches]
+        batches = [with_previous(*batch) for batch in batches]
     same(handwriting.APP.stage("model"), codec, *batches, config)
 
 

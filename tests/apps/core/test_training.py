@@ -125,6 +125,38 @@ def test_resume_gives_the_history_and_weights_of_an_unbroken_run(tmp_path, avera
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("calls", [5, 11])
+def test_each_epoch_has_rows_of_its_own_and_a_resumed_run_asks_for_none_before(tmp_path, calls):
+    """Two steps an epoch, and two that the pipeline looks at; the training is cut off where its data break."""
+    config = dataclasses.replace(CONFIG, average=0.8, checkpoint_seconds=1e-9)
+    asked, seen = [], []
+
+    def fresh(epoch):
+        asked.append(epoch)
+        rows = np.random.default_rng(epoch).permutation(28)[:14]
+
+        def gather(indices):
+            seen.append(indices)
+            if len(seen) == calls:
+                raise OSError("the disk is gone")
+            return X[rows[indices]], Y[rows[indices]]
+
+        return Source(14, gather)
+
+    train = dataclasses.replace(source(slice(14)), fresh=fresh)
+    with pytest.raises(Exception, match="the disk is gone"):
+        fit(tmp_path / "broken", config, train=train)
+    done = len(checkpoint.read(tmp_path / "broken" / checkpoint.LAST)["history"])
+    assert set(asked) == set(range(max(asked) + 1))
+    asked.clear()
+    resumed, found = fit(tmp_path / "broken", config, train=train, resume=True)
+    assert set(asked) == set(range(done, 5))
+    whole, expected = fit(tmp_path / "whole", config, train=train)
+    assert without_seconds(found.history) == without_seconds(expected.history)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("average", [0.0, 0.8])
 @pytest.mark.parametrize("calls", [3, 9, 14])
 def test_resume_inside_an_epoch_gives_the_history_of_an_unbroken_run(tmp_path, average, calls):

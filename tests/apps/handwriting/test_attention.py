@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from elman.apps.core.errors import UsageError
-from elman.apps.handwriting import attending, data, decode, generated, model
+from elman.apps.handwriting import attending, decode, generated, model
 from elman.apps.handwriting.attentive import TextLoss
 from elman.apps.handwriting.config import Config, PredictOptions
+from elman.apps.handwriting.lines import collate, with_previous
 
 from .test_network import engine_of, some
 
@@ -24,7 +25,7 @@ def reader():
 
 def test_a_character_at_a_time_is_the_whole_text(reader):
     network, _, engine, lines = reader
-    inputs, targets = data.with_previous(*data.collate(lines))
+    inputs, targets = with_previous(*collate(lines))
     logits = network.predict(inputs, verbose=0)
     whole = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     for row, line in enumerate(lines):

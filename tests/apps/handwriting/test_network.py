@@ -9,9 +9,10 @@ from keras import ops
 
 from elman.apps.core.engines import Engine
 from elman.apps.core.engines import keras as runtime
-from elman.apps.handwriting import data, decode, generated, model, stream
+from elman.apps.handwriting import decode, generated, model, stream
 from elman.apps.handwriting.codec import Codec
 from elman.apps.handwriting.config import Config, PredictOptions
+from elman.apps.handwriting.lines import Line, collate, encode
 
 from .lines import written
 
@@ -29,7 +30,7 @@ def engine_of(network, config, codec):
 
 
 def some(config, codec, count=3):
-    return [data.encode(codec, ink) for ink in generated.write(config, codec, "test", count)]
+    return [encode(codec, ink) for ink in generated.write(config, codec, "test", range(count))]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -40,7 +41,7 @@ def test_padding_changes_nothing(name):
     network = model.build(config, codec)
     engine = engine_of(network, config, codec)
     lines = some(config, codec)
-    frames, _ = data.collate(lines)
+    frames, _ = collate(lines)
     logits = ops.convert_to_numpy(ops.log_softmax(network.predict(frames, verbose=0), axis=-1))
     for row, line in enumerate(lines):
         alone = engine("recognise", frames=np.asarray(line.frames, np.float32)[None])["log_probs"][0]
@@ -117,8 +118,8 @@ def test_a_classifier_pads_and_learns_the_right_class():
     keras.utils.set_random_seed(2)
     network = model.build(config, codec)
     engine = engine_of(network, config, codec)
-    lines = [data.Line(codec.encode(ink), np.array([1])) for ink in written(3, length=3)]
-    frames, _ = data.collate(lines)
+    lines = [Line(codec.encode(ink), np.array([1])) for ink in written(3, length=3)]
+    frames, _ = collate(lines)
     shares = ops.convert_to_numpy(ops.softmax(network.predict(frames, verbose=0)))
     for row, line in enumerate(lines):
         np.testing.assert_allclose(
@@ -137,5 +138,5 @@ def test_a_saved_model_is_the_same(name, tmp_path):
     network = model.build(config, codec)
     network.save(tmp_path / "m.keras")
     loaded = keras.saving.load_model(tmp_path / "m.keras", compile=False)
-    frames, _ = data.collate(some(config, codec, 2))
+    frames, _ = collate(some(config, codec, 2))
     np.testing.assert_allclose(network.predict(frames, verbose=0), loaded.predict(frames, verbose=0), atol=1e-6)

@@ -12,8 +12,8 @@ from elman.apps.core import checkpoint
 from tests.conftest import history
 
 OPTIONS = (
-    "--lines 96 --length 8 --units 6 --layers 1 --epochs 3 --batch-size 8 --checkpoint-seconds 0.001 "
-    "--schedule cosine --average 0.9 --quiet"
+    "--lines 96 --lines-per-epoch 72 --length 8 --units 6 --layers 1 --epochs 3 --batch-size 8 "
+    "--checkpoint-seconds 0.001 --schedule cosine --average 0.9 --quiet"
 )
 TRAIN = [sys.executable, "-m", "elman.apps.cli", "handwriting", "train", *OPTIONS.split(), "--out"]
 
