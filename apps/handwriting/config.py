@@ -148,7 +148,7 @@ _QUICK = Config(
     patience=0,
 )
 _ONLINE = dataclasses.replace(
-    _QUICK, lines=80000, layers=3, length=44, lines_per_epoch=10000, epochs=45, warmup_steps=200, average=0.998
+    _QUICK, lines=200000, layers=3, length=64, lines_per_epoch=8000, epochs=25, warmup_steps=200, average=0.998
 )
 _TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=30)
 _STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
