@@ -156,7 +156,7 @@ _M4_SEGMENT = Config(
 _M4_HOURLY = Config(
     data="m4", layout="m4", frequency="h", split=(), model="deepar", cell="lstm", layers=2, units=64, horizon=48,
     lookback=96, embedding=20, dropout=0.1, batch_size=128, epochs=40, patience=10, windows_per_epoch=12800,
-    schedule="cosine", average=0.99,
+    learning_rate=2e-3, schedule="cosine", average=0.99,
 )  # fmt: skip
 
 PRESETS = {
