@@ -149,8 +149,8 @@ _POLLUTION = Config(
     anchor="last", batch_size=128, epochs=10, windows_per_epoch=16384, test_stride=6,
 )  # fmt: skip
 _M4_SEGMENT = Config(
-    data="m4", layout="m4", frequency="h", split=(), horizon=48, lookback=504, units=128, segment=24,
-    anchor="fit", anchor_season=168, values="symlog", batch_size=256, learning_rate=2e-3, epochs=8,
+    data="m4", layout="m4", frequency="h", split=(), horizon=48, lookback=360, units=128, segment=24,
+    anchor="fit", anchor_season=168, values="symlog", batch_size=256, learning_rate=2e-3, epochs=12,
     windows_per_epoch=12800, schedule="cosine", warmup_steps=20, average=0.99,
 )  # fmt: skip
 _M4_HOURLY = Config(
