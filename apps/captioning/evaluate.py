@@ -114,7 +114,7 @@ def evaluate(engine, config, data: Data, *, quiet: bool = True) -> Evaluation:
     for path in config.compare:
         beside[Path(path).name] = _compared(path, album, quiet)
     shown = [(album.pixels([i])[0], found[i]) for i in range(min(SHOWN, len(album)))]
-    notes = (*_verdict(model, beside), *_split_note(config, album))
+    notes = (*_verdict(model, beside), *_split_note(model, album))
     return Evaluation(model, beside, notes, shown, codec, (confidence, right))
 
 
@@ -160,10 +160,15 @@ def _verdict(model: dict, beside: dict) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _split_note(config, album: Album) -> tuple[str, ...]:
+def _split_note(model: dict, album: Album) -> tuple[str, ...]:
+    """What to know of the scores on these pictures."""
     if album.pictures[0].scene is not None:
         return ("every test scene holds a size, colour and shape that training and validation never show together",)
-    return ("cider: CIDEr-D with the document frequencies of the test references; compare scores on one test set only",)
+    missing = "METEOR is left out: it takes nltk and its WordNet (pip install nltk; python -m nltk.downloader wordnet)"
+    return (
+        "cider: CIDEr-D with the document frequencies of the test references; compare scores on one test set only",
+        *([] if "meteor" in model else [missing]),
+    )
 
 
 def score(engine, config, data: Data) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""BLEU, ROUGE-L and CIDEr-D of captions against several references, on the words of `codec.words`. NumPy only."""
+"""BLEU, ROUGE-L and CIDEr-D of captions against several references, on the words of `codec.words`; METEOR by nltk."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -129,7 +129,25 @@ def cider_d(found: Captions, references: Sequence[Captions]) -> float:
     return float(Cider(references).scores(found).mean())
 
 
+def meteor(found: Captions, references: Sequence[Captions]) -> float | None:
+    """Mean METEOR against the best reference of each, 0 to 1, by nltk; None where nltk or its WordNet is not there.
+
+    Reference: Banerjee & Lavie 2005. The Java METEOR 1.5 of COCO's scorer has other weights and paraphrases as well.
+    """
+    try:
+        from nltk.corpus import wordnet
+        from nltk.translate.meteor_score import meteor_score
+
+        wordnet.ensure_loaded()
+    except (ImportError, LookupError):
+        return None
+    pairs = zip(found, references, strict=True)
+    return float(np.mean([meteor_score([words(t) for t in truths], words(c)) for c, truths in pairs]))
+
+
 def all_metrics(found: Captions, references: Sequence[Captions]) -> dict[str, float]:
-    """CIDEr-D, BLEU-1 to 4 and ROUGE-L of a corpus, all by their usual scale (CIDEr-D 0 to 10, the others 0 to 1)."""
+    """CIDEr-D (0 to 10), BLEU-1 to 4, ROUGE-L and, where a library gives it, METEOR (0 to 1) of a corpus."""
     blues = {f"bleu{n}": value for n, value in enumerate(bleu(found, references), 1)}
-    return {"cider": cider_d(found, references), **blues, "rouge_l": rouge_l(found, references)}
+    scores = {"cider": cider_d(found, references), **blues, "rouge_l": rouge_l(found, references)}
+    other = meteor(found, references)
+    return scores if other is None else {**scores, "meteor": other}

@@ -1,5 +1,7 @@
 """BLEU, ROUGE-L and CIDEr-D against the COCO scorer (pycocoevalcap 1.2, run once) and values worked by hand."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,24 @@ def test_where_ends_count_breaking_off_costs():
     assert whole > broken > 0
     plain = metrics.Cider(REFERENCES)
     assert plain.score(0, "a man rides a horse", True) == plain.score(0, "a man rides a horse", False)
+
+
+def test_meteor_is_that_of_nltk_with_the_best_reference():
+    # the example of nltk's documentation, which gives 0.6944 for the first of its references
+    caption = "It is a guide to action which ensures that the military always obeys the commands of the party"
+    references = [
+        "It is a guide to action that ensures that the military will forever heed Party commands",
+        "It is the practical guide for the army always to heed the directions of the party",
+    ]
+    found = metrics.meteor([caption, ""], [references, ["a dog"]])
+    if found is None:
+        pytest.skip("nltk or its WordNet is not installed")
+    assert found == pytest.approx(0.6944 / 2, abs=1e-4)
+    assert metrics.all_metrics([caption], [references])["meteor"] == pytest.approx(2 * found)
+
+
+def test_without_nltk_meteor_is_left_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nltk", None)
+    monkeypatch.setitem(sys.modules, "nltk.corpus", None)
+    assert metrics.meteor(FOUND, REFERENCES) is None
+    assert "meteor" not in metrics.all_metrics(FOUND, REFERENCES)
