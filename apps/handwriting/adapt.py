@@ -122,13 +122,14 @@ def _read(codec: Codec, place: str) -> tuple[list[Ink], list[str]]:
 def _scores(opened, codec: Codec, inks: list[Ink]) -> dict:
     from . import decode
     from .config import PredictOptions
-    from .evaluate import rates, with_language_model
+    from .evaluate import knows_english, rates, with_language_model
 
     seen = [decode.look(opened.engine, codec.encode(ink)) for ink in inks]
     truths = [ink.text for ink in inks]
-    greedy, helped = decode.Decoder(codec, PredictOptions()), with_language_model(opened.engine, codec)
+    greedy = decode.Decoder(codec, PredictOptions())
     found = rates(truths, [greedy(looked)[0].text for looked in seen])
-    if helped:
+    if knows_english(opened.engine, codec):
+        helped = with_language_model(codec)
         found["cer_lm"] = rates(truths, [helped(looked)[0].text for looked in seen])["cer"]
     return found
 

@@ -12,8 +12,8 @@ from .codec import Codec
 from .patterns import Pattern
 
 MOST_FRAMES = 20_000
-BUILT_IN = "built-in"  # the language model of what the generator writes
-_BUILT_IN_LINES = 8_000
+BUILT_IN = "built-in"  # the language model of the English that the generator writes
+_BUILT_IN_LINES = 24_000
 
 
 class Decoder:
@@ -22,10 +22,11 @@ class Decoder:
     Args:
         codec: whose alphabet the classes are.
         options: a `PredictOptions`.
+        language_model: in place of the one that `options` name.
     """
 
-    def __init__(self, codec: Codec, options):
-        self.codec, self.options = codec, options
+    def __init__(self, codec: Codec, options, language_model: LanguageModel | None = None):
+        self.codec, self.options, self.language_model = codec, options, language_model
         _check(options)
         self.sure = codec.sure if options.sure is None else options.sure
         self._search = self._make() if _guided(options) else None
@@ -59,7 +60,9 @@ class Decoder:
 
     def _make(self) -> PrefixBeamSearch:
         options, alphabet = self.options, self.codec.alphabet
-        model = load_language_model(options.language_model, alphabet) if options.language_model else None
+        model = self.language_model
+        if model is None and options.language_model:
+            model = load_language_model(options.language_model, alphabet)
         lexicon = _words(options.lexicon, alphabet) if options.lexicon else None
         pattern = Pattern(options.pattern, alphabet) if options.pattern else None
         hot = [word for word in options.hotwords if set(word) <= set(alphabet)]
@@ -102,12 +105,17 @@ def _check(options) -> None:
         raise UsageError(f"--sure: expected a share in [0, 1], received {options.sure}")
 
 
+def built_in(alphabet: tuple[str, ...], split: str = "", order: int = 7) -> LanguageModel:
+    """The English that the generator writes: counted from lines of the words of all splits, or of one."""
+    rng, words = np.random.default_rng(0), texts.load(split)
+    return _counted((texts.line(words, 40, rng) for _ in range(_BUILT_IN_LINES)), BUILT_IN, alphabet, order)
+
+
 def load_language_model(path: Path | str, alphabet: tuple[str, ...], order: int = 6) -> LanguageModel:
     """A saved model (.npz); one counted from a UTF-8 text file, a text a line, other characters part the texts; or
-    `built-in`, counted from lines that the generator could write for training."""
+    `built-in`."""
     if str(path) == BUILT_IN:
-        rng, words = np.random.default_rng(0), texts.load("train")
-        return _counted((texts.line(words, 40, rng) for _ in range(_BUILT_IN_LINES)), BUILT_IN, alphabet, order)
+        return built_in(alphabet)
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a text file, a saved language model (.npz) or '{BUILT_IN}'")

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.progress import track
-from . import attending, decode
+from . import attending, decode, generated
 from .codec import Codec, logit
 from .config import PredictOptions
 from .data import Data
@@ -56,30 +56,32 @@ class Evaluation:
 
 def evaluate(engine, config, data: Data, *, quiet: bool = True, options: PredictOptions | None = None) -> Evaluation:
     """Reads every test line: best path; with what `options` ask for (a beam of 10 by default); and, where the alphabet
-    is ours, with the built-in language model."""
+    is ours, with the built-in language model, for generated lines also with one that knows none of their words."""
     lines = _with_text(data.parts["test"].rows, config)
     if data.codec.kind == "symbol":
         from .symbols import evaluate_symbols
 
         return evaluate_symbols(engine, config, data, lines, quiet)
     greedy = decode.Decoder(data.codec, PredictOptions())
-    guided = decode.Decoder(data.codec, options or PredictOptions(beam=10))
-    helped = with_language_model(engine, data.codec)
-    readings, searched, told, seconds = [], [], [], []
+    searches = {"beam": decode.Decoder(data.codec, options or PredictOptions(beam=10))}
+    if knows_english(engine, data.codec):
+        searches["lm"] = with_language_model(data.codec)
+        if config.data == generated.NAME:
+            searches["lm_new"] = with_language_model(data.codec, "train")
+    readings, seconds = [], []
+    found: dict[str, list[str]] = {name: [] for name in searches}
     for line in track(lines, "reading", quiet=quiet):
         began = time.perf_counter()
         seen = decode.look(engine, line.frames)
         readings.append(made(line.ink, data.codec, seen, line.places, greedy))
         seconds.append(time.perf_counter() - began)
-        searched.append(guided(seen)[0].text)
-        if helped:
-            told.append(helped(seen)[0].text)
+        for name, search in searches.items():
+            found[name].append(search(seen)[0].text)
     truths = [line.ink.text for line in lines]
     pairs = aligned(truths, [r.text for r in readings])
     model = {**rates(truths, [r.text for r in readings])}
-    for name, texts in (("beam", searched), ("lm", told)):
-        if texts:
-            model |= {f"{key}_{name}": value for key, value in rates(truths, texts).items() if key != "lines_right"}
+    for name, texts in found.items():
+        model |= {f"{key}_{name}": value for key, value in rates(truths, texts).items() if key != "lines_right"}
     model["ms_a_line"] = 1e3 * float(np.median(seconds))
     curve = calibration_curve(readings, truths)
     model["calibration_error"] = calibration_error(curve)
@@ -88,11 +90,15 @@ def evaluate(engine, config, data: Data, *, quiet: bool = True, options: Predict
     return Evaluation(model, {}, notes, readings, [(a, b, n) for (a, b), n in confusions], curve)
 
 
-def with_language_model(engine, codec: Codec) -> decode.Decoder | None:
-    """A reader that knows English, for models of CTC that write our letters."""
-    if "encode" in engine.signatures or not set(string.ascii_lowercase) <= set(codec.alphabet):
-        return None
-    return decode.Decoder(codec, PredictOptions(beam=20, language_model=decode.BUILT_IN))
+def knows_english(engine, codec: Codec) -> bool:
+    """Whether a language model of English is of use: for models of CTC that write our letters."""
+    return "encode" not in engine.signatures and set(string.ascii_lowercase) <= set(codec.alphabet)
+
+
+def with_language_model(codec: Codec, split: str = "") -> decode.Decoder:
+    """A reader that knows English, or only the words of one split."""
+    options = PredictOptions(beam=20, language_model=decode.BUILT_IN)
+    return decode.Decoder(codec, options, decode.built_in(codec.alphabet, split))
 
 
 def _with_text(lines: list[Line], config) -> list[Line]:
@@ -155,7 +161,8 @@ def _notes(model: dict, readings: list[Reading], truths: list[str]) -> tuple[str
     sure = [i for i, r in enumerate(readings) if r.sure]
     notes = [
         f"cer, wer: characters, words wrong, of {sum(map(len, truths)):,} characters in {len(truths)} lines (best "
-        "path); _beam: prefix beam of 10 without a language model; _lm: of 20 with the built-in one"
+        "path); _beam: prefix beam of 10 without a language model; _lm: of 20 with the built-in one; _lm_new: with one "
+        "that was counted without the words of these lines"
     ]
     if sure:
         found = rates([truths[i] for i in sure], [readings[i].text for i in sure])

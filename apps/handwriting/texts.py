@@ -53,7 +53,8 @@ def read_text(path: str = "") -> str:
 
 
 def load(split: str, path: str = "") -> Words:
-    """The words of one split; no word is in two splits. Common English words are among them where no path is given."""
+    """The words of one split, or of all where `split` is empty; no word is in two splits. Without a path, common
+    English words are among them."""
     text = read_text(path)
     found: dict[str, float] = {}
     for word in re.findall(r"[A-Za-z]+(?:'[a-z]+)?", text):
@@ -64,9 +65,9 @@ def load(split: str, path: str = "") -> Words:
         most = max(weights.values())
         for rank, word in enumerate(common.WORDS):
             weights[word.lower()] = max(weights.get(word.lower(), 0), most / (1 + rank / 30) ** 0.5)
-    words = sorted(word for word in weights if split_of(word) == split)
+    words = sorted(word for word in weights if split in ("", split_of(word)))
     if len(words) < 20:
-        raise DataError(f"{path or 'texts'}: {len(words)} different words for {split}; expected 20 or more")
+        raise DataError(f"{path or 'texts'}: {len(words)} different words for {split or 'all'}; expected 20 or more")
     shares = np.array([weights[word] for word in words])
     follow = np.full((27, 27), 0.02)
     for word in words:
@@ -77,10 +78,11 @@ def load(split: str, path: str = "") -> Words:
 
 
 def _running(text: str, split: str) -> tuple[str, ...]:
-    """The tokens of a text in their order, without the words of other splits and what is no English word."""
+    """The tokens of a text in their order, without what is no English word and the words of other splits."""
     known = re.compile(r"[(\"']?([A-Z]?[a-z]+(?:'[a-z]+)?)(?:-[a-z]+)?['\"]?[),.;:?!]*")
     found = ((token, known.fullmatch(token)) for token in text.split())
-    return tuple(t for t, match in found if match and len(t) <= 16 and split_of(match[1]) == split and "-" not in t)
+    fitting = ((t, match[1]) for t, match in found if match and len(t) <= 16 and "-" not in t)
+    return tuple(t for t, word in fitting if split in ("", split_of(word)))
 
 
 def line(words: Words, length: int, rng: np.random.Generator) -> str:
@@ -120,7 +122,7 @@ def _new_word(words: Words, rng: np.random.Generator, any_letters: bool) -> str:
             word = "".join(letters[i] for i in rng.integers(0, len(letters), rng.integers(2, 8)))
         else:
             word = _invent(words.follow, rng)
-        if split_of(word) == words.split:
+        if words.split in ("", split_of(word)):
             return word
 
 
