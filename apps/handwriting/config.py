@@ -150,12 +150,10 @@ _QUICK = Config(
 _ONLINE = dataclasses.replace(
     _QUICK, lines=200000, layers=3, length=64, lines_per_epoch=8000, epochs=25, warmup_steps=200, average=0.998
 )
-_TINY = dataclasses.replace(_ONLINE, units=64, layers=2, epochs=30)
+_TINY = dataclasses.replace(_ONLINE, units=64, layers=2)
 _STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
-_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, epochs=24)
-_OFFLINE = dataclasses.replace(
-    _ONLINE, model="offline", layers=2, lines=20000, length=36, lines_per_epoch=8000, epochs=25
-)
+_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2)
+_OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, length=36)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",

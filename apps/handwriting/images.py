@@ -47,18 +47,20 @@ def _dense(at: np.ndarray, step: float) -> np.ndarray:
 
 def _ink(dots: np.ndarray, weights: np.ndarray, radius: float, shape: tuple[int, int]) -> np.ndarray:
     """How dark each pixel is: one less its distance to the nearest dot beyond the pen's radius, smoothly."""
-    reach = int(np.ceil(radius * 1.3 + 1))
-    offsets = np.stack(np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1)), -1).reshape(-1, 2)
+    most = radius * weights.max() + 0.5
+    steps = np.arange(-int(most), int(most) + 2)
     base = np.floor(dots).astype(int)
-    dark = np.zeros(shape)
-    flat = dark.reshape(-1)
-    for dx, dy in offsets:
-        x, y = base[:, 0] + dx, base[:, 1] + dy
-        far = np.hypot(x - dots[:, 0], y - dots[:, 1])
-        value = np.clip(radius * weights + 0.5 - far, 0, 1)
-        inside = (value > 0) & (x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])
-        np.maximum.at(flat, y[inside] * shape[1] + x[inside], value[inside])
-    return dark
+    across, down = (np.square(steps[:, None] - (dots - base)[:, axis]).astype(np.float32) for axis in (0, 1))
+    limit = (radius * weights + 0.5).astype(np.float32)
+    dark = np.zeros(shape, np.float32)
+    for row, dy in zip(down, steps, strict=True):
+        value = limit - np.sqrt(across + row)
+        there = value > 0
+        x = (base[:, 0] + steps[:, None])[there]
+        y = np.broadcast_to(base[:, 1] + dy, value.shape)[there]
+        inside = (x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])
+        np.maximum.at(dark.reshape(-1), y[inside] * shape[1] + x[inside], value[there][inside])
+    return np.minimum(dark, 1)
 
 
 def weather(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -13,18 +13,19 @@ from .lines import written
 CODEC = Codec(tuple(" abcdeht1"))
 
 
-def spelled(*frames):
+def spelled(*frames, codec=CODEC):
     """Log-probabilities (frames, classes): each frame a dict letter -> p, the rest shared out."""
     rows = []
     for frame in frames:
-        row = np.full(len(CODEC.alphabet) + 1, (1 - sum(frame.values())) / 10)
+        row = np.full(len(codec.alphabet) + 1, (1 - sum(frame.values())) / 10)
         for letter, p in frame.items():
-            row[CODEC.alphabet.index(letter) + 1 if letter else 0] += p
+            row[codec.alphabet.index(letter) + 1 if letter else 0] += p
         rows.append(np.log(row / row.sum()))
     return np.array(rows)
 
 
-UNSURE = spelled({"b": 0.5, "t": 0.4}, {"": 0.9}, {"h": 0.9}, {"": 0.9}, {"e": 0.9})  # bhe, or the
+FRAMES = {"b": 0.5, "t": 0.4}, {"": 0.9}, {"h": 0.9}, {"": 0.9}, {"e": 0.9}  # bhe, or the
+UNSURE = spelled(*FRAMES)
 
 
 def text(**options):
@@ -37,9 +38,20 @@ def test_best_path_reads_what_is_most_probable():
 
 
 def test_the_built_in_language_model_knows_english():
-    model = decode.load_language_model(decode.BUILT_IN, tuple(texts.ALPHABET))
+    codec = Codec(tuple(texts.ALPHABET))
+    model = decode.load_language_model(decode.BUILT_IN, codec.alphabet)
     assert model.score("and the words of") > model.score("adn hte wrods fo") + 10
-    assert text(beam=10, language_model=decode.BUILT_IN) == "the"
+    reader = decode.Decoder(codec, PredictOptions(beam=10, language_model=decode.BUILT_IN))
+    assert reader(spelled(*FRAMES, codec=codec))[0].text == "the"
+
+
+def test_without_the_words_of_a_split_the_language_model_finds_them_less_probable():
+    words = texts.load("test").words[:200]
+    whole, rest = (decode.built_in(tuple(texts.ALPHABET), split) for split in ("", "train"))
+    gained = [whole.score(word) - rest.score(word) for word in words]
+    assert np.mean(gained) > 3
+    known = [whole.score(word) - rest.score(word) for word in texts.load("train").words[:200]]
+    assert abs(np.mean(known)) < 1
 
 
 def test_a_language_model_from_a_text_file_changes_a_doubtful_letter(tmp_path):

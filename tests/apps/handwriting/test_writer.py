@@ -72,7 +72,7 @@ def test_a_joined_letter_keeps_its_height(letter):
         rng = np.random.default_rng(seed)
         hand = writer.draw_writer(rng, "n" + letter)
         hand = dataclasses.replace(hand, join=1.0, ascender=1.0, haste=0, uneven=0.0, wobble=0.02, slope=0.0, drift=0.0)
-        hand = dataclasses.replace(hand, bend=0.0, shake=0.0, noise=0.0, delay=1.0)
+        hand = dataclasses.replace(hand, bend=0.0, shake=0.0, noise=0.0, delay=1.0, sag=0.0, trend=0.0)
         low, tall = (writer.write(text, hand, np.random.default_rng(1)) for text in ("nnn", f"n{letter}n"))
         heights = [np.ptp(np.concatenate(ink.strokes)[:, 1]) for ink in (low, tall)]
         assert heights[1] > 1.2 * heights[0], seed
