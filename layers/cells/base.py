@@ -112,12 +112,14 @@ class KernelCell(Cell):
     Attributes:
         gates: how many blocks of units the kernels have.
         compiled: whether `recur` takes `axis`, the axis of the features, -1 or 0, as the compiled loop asks.
-        additive: whether `recur` takes None for `projected`, for when `matmul` has added it to its first product.
+        additive: for the compiled loop, to how many blocks of the product of the inputs each product in `recur` is
+            added, one after the other: `matmul` then adds them and the bias, and `projected` has the blocks that are
+            left, None where none are.
     """
 
     gates = 1
     compiled = False
-    additive = False
+    additive = ()
 
     def __init__(
         self,
@@ -180,9 +182,9 @@ class KernelCell(Cell):
             inputs = inputs * masks["inputs"]
         return self.finish_projection(ops.matmul(inputs, self.input_kernel))
 
-    def finish_projection(self, product, axis=-1):
-        """What is done to the product of the inputs with W: the bias is added."""
-        return product if self.bias is None else product + self.along(self.bias, axis)
+    def finish_projection(self, product, axis=-1, columns=slice(None)):
+        """What is done to the product of the inputs with some columns of W: the bias is added."""
+        return product if self.bias is None else product + self.along(self.bias[columns], axis)
 
     def draw_masks(self, batch_size):
         def draw(size, rate):

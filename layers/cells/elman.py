@@ -28,7 +28,7 @@ class ElmanCell(KernelCell):
     """
 
     compiled = True
-    additive = True
+    additive = (1,)
 
     def __init__(self, units, activation="tanh", **kwargs):
         super().__init__(units, **kwargs)

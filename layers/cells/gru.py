@@ -48,28 +48,34 @@ class GRUCell(KernelCell):
         if self.use_bias and self.reset_after:
             self.recurrent_bias = self._add("recurrent_bias", (3 * self.units,), "bias")
 
+    @property
+    def additive(self):
+        return (2,) if self.reset_after else (2, 1)
+
     def recur(self, projected, states, masks=None, matmul=ops.matmul, axis=-1):
-        hidden, kernel = self.hidden(states[0], masks), self.recurrent_kernel
-        first = kernel if self.reset_after else kernel[:, : 2 * self.units]
-        recurrent = self._recurrent(matmul(hidden, first), axis)
-        gates = ops.split(projected, 3, axis=axis)
-        update = self.recurrent_activation(gates[0] + recurrent[0])
-        reset = self.recurrent_activation(gates[1] + recurrent[1])
-        if self.reset_after:
-            candidate = reset * recurrent[2]
+        hidden, gates, rest = self.hidden(states[0], masks), slice(2 * self.units), slice(2 * self.units, None)
+        inputs = [] if projected is None else ops.split(projected, projected.shape[axis] // self.units, axis=axis)
+
+        def product(part, columns):
+            return self._finish_product(matmul(part, self.recurrent_kernel[:, columns]), axis, columns)
+
+        if self.reset_after and len(inputs) == 3:
+            whole = self._finish_product(matmul(hidden, self.recurrent_kernel), axis)
+            *recurrent, candidate = ops.split(whole, 3, axis=axis)
         else:
-            candidate = self._candidate(matmul(reset * hidden, kernel[:, 2 * self.units :]), axis)
-        hidden = update * states[0] + (1 - update) * self.activation(gates[2] + candidate)
+            recurrent = ops.split(product(hidden, gates), 2, axis=axis)
+            candidate = product(hidden, rest) if self.reset_after else None
+        if len(inputs) == 3:  # else `matmul` has added them
+            recurrent = [x + y for x, y in zip(inputs[:2], recurrent, strict=True)]
+        update, reset = (self.recurrent_activation(x) for x in recurrent)
+        candidate = reset * candidate if self.reset_after else product(reset * hidden, rest)
+        candidate = inputs[-1] + candidate if inputs else candidate
+        hidden = update * states[0] + (1 - update) * self.activation(candidate)
         return hidden, [hidden]
 
-    def _recurrent(self, product, axis):
-        """The blocks of the recurrent product."""
-        if self.recurrent_bias is not None:
-            product = product + self.along(self.recurrent_bias, axis)
-        return ops.split(product, 3 if self.reset_after else 2, axis=axis)
-
-    def _candidate(self, product, axis):
-        return product
+    def _finish_product(self, product, axis, columns=slice(None)):
+        """What is done to the product of the hidden state with some columns of U."""
+        return product if self.recurrent_bias is None else product + self.along(self.recurrent_bias[columns], axis)
 
     def get_config(self):
         return {

@@ -37,7 +37,7 @@ class LayerNormLSTMCell(LSTMCell):
     """
 
     compiled = True
-    additive = False
+    additive = ()
 
     def __init__(self, units, epsilon=1e-3, **kwargs):
         super().__init__(units, **kwargs)
@@ -50,9 +50,9 @@ class LayerNormLSTMCell(LSTMCell):
         self.cell_gain = self.add_weight((self.units,), name="cell_gain", initializer="ones")
         self.cell_offset = self.add_weight((self.units,), name="cell_offset", initializer="zeros")
 
-    def finish_projection(self, product, axis=-1):
-        gain = self.along(self.input_gain, axis)
-        return super().finish_projection(_normalize(product, gain, axis, self.epsilon), axis)
+    def finish_projection(self, product, axis=-1, columns=slice(None)):
+        gain = self.along(self.input_gain[columns], axis)
+        return super().finish_projection(_normalize(product, gain, axis, self.epsilon), axis, columns)
 
     def _gates(self, projected, product, axis):
         return projected + _normalize(product, self.along(self.recurrent_gain, axis), axis, self.epsilon)
@@ -84,6 +84,7 @@ class LayerNormGRUCell(GRUCell):
     """
 
     compiled = True
+    additive = ()
 
     def __init__(self, units, epsilon=1e-3, **kwargs):
         super().__init__(units, **kwargs)
@@ -94,16 +95,13 @@ class LayerNormGRUCell(GRUCell):
         self.input_gain = self.add_weight((3 * self.units,), name="input_gain", initializer="ones")
         self.recurrent_gain = self.add_weight((3 * self.units,), name="recurrent_gain", initializer="ones")
 
-    def finish_projection(self, product, axis=-1):
-        gain = self.along(self.input_gain, axis)
-        return super().finish_projection(_normalize(product, gain, axis, self.epsilon), axis)
+    def finish_projection(self, product, axis=-1, columns=slice(None)):
+        gain = self.along(self.input_gain[columns], axis)
+        return super().finish_projection(_normalize(product, gain, axis, self.epsilon), axis, columns)
 
-    def _recurrent(self, product, axis):
-        gain = self.recurrent_gain if self.reset_after else self.recurrent_gain[: 2 * self.units]
-        return super()._recurrent(_normalize(product, self.along(gain, axis), axis, self.epsilon), axis)
-
-    def _candidate(self, product, axis):
-        return _normalize(product, self.along(self.recurrent_gain[2 * self.units :], axis), axis, self.epsilon)
+    def _finish_product(self, product, axis, columns=slice(None)):
+        gain = self.along(self.recurrent_gain[columns], axis)
+        return super()._finish_product(_normalize(product, gain, axis, self.epsilon), axis, columns)
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}

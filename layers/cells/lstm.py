@@ -40,7 +40,7 @@ class LSTMCell(KernelCell):
 
     gates = 4
     compiled = True
-    additive = True
+    additive = (4,)
 
     def __init__(
         self,

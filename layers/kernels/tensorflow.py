@@ -1,6 +1,7 @@
 """The loop over time on TensorFlow: a plain one, and one compiled by XLA with its own backward pass."""
 
 import functools
+import itertools
 
 import keras
 import tensorflow as tf
@@ -189,9 +190,10 @@ class _Program:
                 for given in zip(halves, [length] * len(halves), saved, upstreams, strict=True)
             ]
             dstates, dparams, risen = zip(*done, strict=True)
-            dstates, risen = [tf.concat(both, -1) for both in zip(*dstates, strict=True)], tf.concat(risen, -1)
+            dstates, risen = ([tf.concat(both, -1) for both in zip(*d, strict=True)] for d in (dstates, risen))
             # Outside of the compiled part, so that it is not computed where nobody asks for it.
-            dx = tf.matmul(inputs["params"][0], risen)
+            kernel, blocks = inputs["params"][0], _blocks(self.cell)
+            dx = tf.add_n([tf.matmul(kernel[:, block], r) for block, r in zip(blocks, risen, strict=True)])
             if "inputs" in inputs["masks"]:
                 dx *= inputs["masks"]["inputs"]
             return [dx, *dstates, *(tf.add_n(both) for both in zip(*dparams, strict=True))], _no_second_derivative
@@ -201,17 +203,26 @@ class _Program:
         nothing = tf.nest.map_structure(lambda _: None, structure)
         return tf.nest.flatten({**nothing, "x": dx, "states": others[:n], "params": others[n:]})
 
+    def _at(self, inputs, t):
+        """The input of step t, dropout applied, and its mask, or None."""
+        x, masks = inputs["x"][t], inputs["masks"]
+        return x * masks["inputs"] if "inputs" in masks else x, inputs["keep"][t] if "keep" in inputs else None
+
     def _step(self, x, keep, previous, states, inputs, product):
         """One step, features first; `product(pairs)` is the sum of kernel^T part over the pairs (part, kernel)."""
         cell, masks = self.cell, inputs["masks"]
         with keras.StatelessScope(zip(cell.weights, inputs["params"], strict=True)):
-            pending = [(x * masks["inputs"] if "inputs" in masks else x, tf.convert_to_tensor(cell.input_kernel))]
-            projected = None if cell.additive else cell.finish_projection(product([pending.pop()]), axis=0)
+            kernel, blocks, projected = tf.convert_to_tensor(cell.input_kernel), _blocks(cell), None
+            if len(blocks) > len(cell.additive):
+                rest = blocks.pop(0)
+                projected = cell.finish_projection(product([(x, kernel[:, rest])]), 0, rest)
 
-            def matmul(part, kernel):
-                pairs = [*pending, (part, tf.convert_to_tensor(kernel))]
-                pending.clear()
-                return cell.finish_projection(product(pairs), axis=0) if len(pairs) > 1 else product(pairs)
+            def matmul(part, with_):
+                pairs = [(part, tf.convert_to_tensor(with_))]
+                if not blocks:
+                    return product(pairs)
+                block = blocks.pop(0)
+                return cell.finish_projection(product([(x, kernel[:, block]), *pairs]), 0, block)
 
             output, new = cell.recur(projected, states, masks, matmul, axis=0)
         if keep is None:
@@ -221,27 +232,27 @@ class _Program:
         return emitted, held, [tf.where(keep, n, s) for n, s in zip(new, states, strict=True)]
 
     def _probe(self, inputs):
-        """The kernel of each product of a step, the size of each, and which new state is the output, if any."""
-        kernels, sizes = [], []
+        """The input of a step, the pairs (part, kernel) of each of its products, and which new state is the output."""
+        products = []
 
         def product(pairs):
-            kernels.append(tf.concat([kernel for _, kernel in pairs], 0))
-            sizes.append(kernels[-1].shape[1])
-            return tf.matmul(kernels[-1], tf.concat([part for part, _ in pairs], 0), transpose_a=True)
+            products.append(pairs)
+            return tf.add_n([tf.matmul(kernel, part, transpose_a=True) for part, kernel in pairs])
 
-        keep = inputs["keep"][0] if "keep" in inputs else None
+        x, keep = self._at(inputs, 0)
         last, *states = inputs["states"]
-        emitted, _, new = self._step(inputs["x"][0], keep, last, states, inputs, product)
+        emitted, _, new = self._step(x, keep, last, states, inputs, product)
         same = [i for i, state in enumerate(new) if state is emitted]
-        return kernels, sizes, same[0] if same else None
+        return x, products, same[0] if same else None
 
     def _forward(self, inputs, length):
-        kernels, sizes, same = self._probe(inputs)
-        turned = [tf.transpose(kernel) for kernel in kernels]
+        _, products, same = self._probe(inputs)
+        turned = [tf.transpose(tf.concat([kernel for _, kernel in pairs], 0)) for pairs in products]
         last, *states = inputs["states"]
         steps, dtype = tf.shape(inputs["x"])[0], last.dtype
         width = tf.shape(last)[1]
-        sizes = [*(s.shape[0] for s in states), *sizes, *([last.shape[0]] if self.collect and same is None else [])]
+        sizes = [s.shape[0] for s in states] + [kernel.shape[0] for kernel in turned]
+        sizes += [last.shape[0]] if self.collect and same is None else []
         stores = [tf.zeros((steps, size, width), dtype) for size in sizes]
 
         def body(t, last, states, stores):
@@ -252,35 +263,38 @@ class _Program:
                 products.append(tf.matmul(turned[len(products)], part))
                 return products[-1]
 
-            keep = inputs["keep"][t] if "keep" in inputs else None
-            emitted, held, new = self._step(inputs["x"][t], keep, last, states, inputs, product)
+            x, keep = self._at(inputs, t)
+            emitted, held, new = self._step(x, keep, last, states, inputs, product)
             kept = [*new, *products, emitted][: len(stores)]
             return t + 1, held, new, [_put(store, x, t) for store, x in zip(stores, kept, strict=True)]
 
         _, last, final, stores = tf.while_loop(lambda t, *_: t < length, body, (0, last, states, stores))
         outputs = last if not self.collect else stores[-1 if same is None else same]
-        return [outputs, last, *final], stores[: len(states) + len(kernels)]
+        return [outputs, last, *final], stores[: len(states) + len(turned)]
 
     def _backward(self, inputs, length, saved, upstream):
-        kernels = self._probe(inputs)[0]
         previous, *first = inputs["states"]
         n = len(first)
-        histories, products = saved[:n], saved[n:]
-        risen = [tf.zeros_like(p) for p in products]
+        histories, known = saved[:n], saved[n:]
+        with tf.GradientTape() as to_params:
+            to_params.watch(inputs["params"])
+            x, products, _ = self._probe(inputs)
+        kernels = [[kernel for _, kernel in pairs] for pairs in products]  # cut once, not in every step
 
-        def body(t, dlast, dstates, dparams, risen, parts_kept):
+        def body(t, dlast, dstates, dparams, risen, kept):
             before = [tf.where(t > 0, h[tf.maximum(t - 1, 0)], f) for h, f in zip(histories, first, strict=True)]
-            now = [p[t] for p in products]
+            now = [p[t] for p in known]
             params = [tf.identity(p) for p in inputs["params"]]
-            x, keep = inputs["x"][t], inputs["keep"][t] if "keep" in inputs else None
-            parts = []
+            x, keep = self._at(inputs, t)
+            products = []
             with tf.GradientTape() as tape:
                 tape.watch([previous, before, now, params])
 
                 def product(pairs):
-                    parts.append([part for part, _ in pairs])
-                    k = len(parts) - 1
-                    return _replay(now[k], [(p, kernel) for p, kernel in pairs if p is not parts[0][0]])
+                    k = len(products)
+                    products.append(pairs)
+                    parts = [part for part, _ in pairs]
+                    return _replay(now[k], [p for p in zip(parts, kernels[k], strict=True) if p[0] is not x])
 
                 emitted, held, new = self._step(x, keep, previous, before, {**inputs, "params": params}, product)
                 results = [tf.identity(y) for y in (emitted, held, *new)]  # one tensor each
@@ -293,21 +307,37 @@ class _Program:
             )
             dparams = [d + tf.cast(m, d.dtype) for d, m in zip(dparams, dmore, strict=True)]
             risen = [_put(r, d, t) for r, d in zip(risen, dnow, strict=True)]
-            kept = [tf.concat(p, 0) for p in parts]
-            return t - 1, dlast, dstates, dparams, risen, [_put(b, k, t) for b, k in zip(parts_kept, kept, strict=True)]
+            kept = [_put(k, part, t) for k, part in zip(kept, _parts(products, x), strict=True)]
+            return t - 1, dlast, dstates, dparams, risen, kept
 
         steps, width = tf.shape(inputs["x"])[0], tf.shape(previous)[1]
-        parts_kept = [tf.zeros((steps, kernel.shape[0], width), previous.dtype) for kernel in kernels]
+        parts = _parts(products, x)
+        kept = [tf.zeros((steps, part.shape[0], width), previous.dtype) for part in parts]
         dparams = [tf.zeros(p.shape, tf.float32) for p in inputs["params"]]
-        start = (length - 1, upstream[1], upstream[2:], dparams, risen, parts_kept)
-        _, dlast, dstates, dparams, risen, parts_kept = tf.while_loop(lambda t, *_: t >= 0, body, start)
-        dkernels = [tf.einsum("tib,tob->io", p, r) for p, r in zip(parts_kept, risen, strict=True)]
-        with tf.GradientTape() as tape:
-            tape.watch(inputs["params"])
-            kernels = self._probe(inputs)[0]
-        more = tape.gradient(kernels, inputs["params"], dkernels, unconnected_gradients="zero")
+        start = (length - 1, upstream[1], upstream[2:], dparams, [tf.zeros_like(p) for p in known], kept)
+        _, dlast, dstates, dparams, risen, kept = tf.while_loop(lambda t, *_: t >= 0, body, start)
+        inputs_kept = inputs["x"] * inputs["masks"]["inputs"] if "inputs" in inputs["masks"] else inputs["x"]
+        of = {id(part): history for part, history in zip((x, *parts), (inputs_kept, *kept), strict=True)}
+        dkernels = [
+            [tf.einsum("tib,tob->io", of[id(part)], r) for part, _ in pairs]
+            for pairs, r in zip(products, risen, strict=True)
+        ]
+        more = to_params.gradient(kernels, inputs["params"], dkernels, unconnected_gradients="zero")
         dparams = [tf.cast(d, m.dtype) + m for d, m in zip(dparams, more, strict=True)]
-        return [dlast, *dstates], dparams, risen[0]
+        risen = [r for pairs, r in zip(products, risen, strict=True) if pairs[0][0] is x]
+        return [dlast, *dstates], dparams, risen
+
+
+def _blocks(cell):
+    """The columns of W that meet the input in each product of a step, in their order."""
+    edges = [cell.units * sum(cell.additive[:k]) for k in range(len(cell.additive) + 1)]
+    rest = [slice(edges[-1], None)] if edges[-1] < cell.gates * cell.units else []
+    return rest + [slice(*pair) for pair in itertools.pairwise(edges)]
+
+
+def _parts(products, x):
+    """What meets a kernel in the products, but for x; each once."""
+    return list({id(part): part for pairs in products for part, _ in pairs if part is not x}.values())
 
 
 def _no_second_derivative(*_):
