@@ -74,7 +74,8 @@ class Config(TrainingConfig):
     """Weight of the doubly stochastic regularisation: every place is to be looked at once in all (Xu et al. 2015)."""
     concepts: float = 0.0
     """Weight of a second loss of models with attention: the places of the grid say the words of the captions by
-    themselves, so that the picture decides about things and colours that never met in training (Fang et al. 2015)."""
+    themselves, so that the picture decides about things and colours that never met in training (Fang et al. 2015). The
+    cell then begins with how likely each word is so (Wu et al. 2016): one colour or two, one of a kind or several."""
     scheduled_sampling: float = 0.0
     """Highest share of words fed in that the model drew itself (Bengio et al. 2015)."""
     sampling_steps: int = 1000
@@ -158,7 +159,7 @@ _QUICK = Config(
     patience=0,
 )
 _SCENES = dataclasses.replace(
-    _QUICK, scenes=40000, rows=20000, epochs=9, units=160, held_out_scenes=1000, average=0.995
+    _QUICK, scenes=40000, rows=20000, epochs=11, units=160, held_out_scenes=1000, average=0.995
 )
 _FLICKR8K = Config(
     data="flickr8k",

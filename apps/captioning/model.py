@@ -49,6 +49,8 @@ def rows(config, codec: Codec) -> dict[str, tuple[int, list[str]]]:
         "network/words/embeddings": (0, list(codec.tokens)),
         "network/logits/kernel": (1, list(codec.tokens)),
         "network/logits/bias": (0, list(codec.tokens)),
+        "network/told/kernel": (0, list(codec.tokens)),
+        "network/rarity": (0, list(codec.tokens)),
     }
 
 

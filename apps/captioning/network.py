@@ -18,7 +18,7 @@ class Captioner(keras.layers.Layer):
     """Sentences about pictures: an encoder's grid of features, and a recurrent decoder that looks at it.
 
         m_i = relu(W [N(f_i); x_i; y_i] + b)                   the memory: features f of place i, and where i lies
-        s_0 = tanh(S B(mean m))                                every state of the cell
+        s_0 = tanh(S B(mean m) + T q)                          every state of the cell
         c_t = σ(g · h_{t−1}) attention(h_{t−1}, m)             gated soft attention
         h_t = cell([e(w_{t−1}); c_t], s_{t−1})
         p(w_t) = softmax(V dropout(tanh(L h_t) + Z c_t + e(w_{t−1})) + b)
@@ -27,6 +27,8 @@ class Captioner(keras.layers.Layer):
     no N and no relu: forms and colours are added, never mixed, up to the word. With `look` "after" the cell reads words
     alone, and looks when it has: h_t = cell(e(w_{t−1}), s_{t−1}), c_t = attention(h_t, m). A caption's words then
     depend on the picture through s_0 and, in the logits, by addition of what is seen.
+    With `concepts` q is the chance of each word to be said, by what the places show (`hear`), else there is none: two
+    colours or one then make the difference between two things and two of a kind, which no mean of places tells well.
     Without attention (NIC) there is no c: the picture is seen in s_0 alone.
 
     Args:
@@ -64,7 +66,10 @@ class Captioner(keras.layers.Layer):
         self.whole = keras.layers.BatchNormalization(momentum=0.97, name="whole")
         inner = CELLS[cell](units)
         self.state_count = len(inner.state_size)
-        self.first = keras.layers.Dense(units * self.state_count, activation="tanh", name="first")
+        self.first = keras.layers.Dense(units * self.state_count, name="first")
+        self.hears = bool(self.concepts)
+        if self.hears:
+            self.told = keras.layers.Dense(units * self.state_count, use_bias=False, name="told")
         if attention:
             looking = BahdanauAttention(attention_units)
             self.before = look == "before"
@@ -96,7 +101,8 @@ class Captioner(keras.layers.Layer):
             self.shown.build((None, o["memory_units"]))
         self.logits.build((None, o["embedding"]))
         self.steps = self.add_weight((), "zeros", "float32", trainable=False, name="steps")
-        if self.concepts:
+        if self.hears:
+            self.told.build((None, self.vocabulary))
             self.rarity = self.add_weight((self.vocabulary,), "zeros", name="rarity")
         self.built = True
 
@@ -114,7 +120,20 @@ class Captioner(keras.layers.Layer):
         features = self.drop(features, training=training)
         memory = self.memory(ops.concatenate([features, ops.cast(places, features.dtype)], axis=-1))
         first = self.first(self.whole(ops.mean(memory, axis=1), training=training))
-        return memory, ops.split(first, self.state_count, axis=-1)
+        if self.hears:
+            first = first + self.told(ops.cast(ops.sigmoid(self.hear(memory)), first.dtype))
+        return memory, ops.split(ops.tanh(first), self.state_count, axis=-1)
+
+    def hear(self, memory):
+        """(batch, vocabulary) log odds that the captions have each word, by what the places show alone.
+
+            u_i = V Z m_i                         what place i adds to the logits, whatever was said before
+            hear(m)_w = log mean_i exp u_iw + r_w
+
+        Reference: Wu et al. 2016 (arXiv:1506.01144), who begin the decoder with such chances of words.
+        """
+        says = ops.cast(ops.matmul(self.shown(memory), self.logits.kernel), "float32")
+        return ops.logsumexp(says, axis=1) - math.log(memory.shape[1]) + self.rarity
 
     def _places(self):
         """(1, places, 2) where each place lies, −1 to 1."""
@@ -196,14 +215,12 @@ class Captioner(keras.layers.Layer):
     def _add_concepts(self, memory, captions):
         """λ times how badly each place, on its own, says the words of the picture's captions.
 
-            u_i = V Z m_i + r                         what place i adds to the logits, whatever was said before
-            p(w) = σ(log mean_i exp u_iw)             whether some place says w
+            p(w) = σ(hear(m)_w)                       whether some place says w
             loss = −λ Σ_w (log p(w) if a caption has w, else log(1 − p(w))) / words that the captions have
 
         So the output learns what a place shows apart from the words around it (Fang et al. 2015, arXiv:1411.4952).
         """
-        says = ops.cast(ops.matmul(self.shown(memory), self.logits.kernel), "float32")
-        heard = ops.logsumexp(says, axis=1) - math.log(memory.shape[1]) + self.rarity
+        heard = self.hear(memory)
         had = ops.max(ops.one_hot(captions, self.vocabulary, dtype=heard.dtype), axis=(1, 2))
         had = had * ops.cast(ops.arange(self.vocabulary) > UNKNOWN, heard.dtype)
         wrong = ops.softplus(heard) - had * heard

@@ -44,6 +44,7 @@ HELD_OUT = {"validation": _held_out(1), "test": _held_out(3)}
 SIDE = 64  # pixels of a scene, unless it is drawn larger
 _SPLITS = ("train", "validation", "test")
 _KINDS = {"one": 0.1, "pair": 0.5, "count": 0.2, "mixed": 0.2}
+_LEARNT = {"one": 0.08, "pair": 0.36, "hidden": 0.08, "two": 0.08, "count": 0.18, "mixed": 0.22}  # in training
 _BACKGROUNDS = ("plain", "gradient", "stripes", "checks", "clouds")
 
 
@@ -66,7 +67,10 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Things from back to front. `seed` draws background, tints and noise. `kind`: one, pair, count or mixed."""
+    """Things from back to front. `seed` draws background, tints and noise. `kind`: one, pair, count or mixed.
+
+    Training has more of what is seldom drawn and hard to tell: pairs that overlap (`hidden`) and two of a kind (`two`).
+    """
 
     kind: str
     things: tuple[Thing, ...]
@@ -77,18 +81,19 @@ def make_scene(split: str, number: int) -> Scene:
     """The scene `number` of a split (`train`, `validation` or `test`)."""
     seed = (_SPLITS.index(split), number)
     rng = np.random.default_rng(seed)
-    kind = str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
+    shares = _LEARNT if split == "train" else _KINDS
+    kind = str(rng.choice(list(shares), p=list(shares.values())))
     while True:
         things = _arrange(rng, kind, _choose_kinds(rng, kind, split))
         if things is not None:
-            return Scene(kind, things, (*seed, 1))
+            return Scene({"hidden": "pair", "two": "count"}.get(kind, kind), things, (*seed, 1))
 
 
 def _choose_kinds(rng, kind: str, split: str) -> list[tuple[str, str, str]]:
     """(size, colour, shape) of each of the scene's groups; different ones."""
     barred = {kind for name, kinds in HELD_OUT.items() if name != split for kind in kinds}
     groups: list[tuple[str, str, str]] = []
-    count = 1 if kind in ("one", "count") else 2
+    count = 1 if kind in ("one", "two", "count") else 2
     while len(groups) < count:
         if not groups and split != "train":
             one = HELD_OUT[split][rng.integers(len(HELD_OUT[split]))]
@@ -104,12 +109,14 @@ def _choose_kinds(rng, kind: str, split: str) -> list[tuple[str, str, str]]:
 def _arrange(rng, kind: str, groups) -> tuple[Thing, ...] | None:
     """Places the things of the groups, or None where this draw does not fit."""
     kinds = list(groups)
-    if kind == "count":
+    if kind == "two":
+        kinds = groups * 2
+    elif kind == "count":
         kinds = groups * int(rng.integers(2, 4 if groups[0][0] == "large" else 6))
     elif kind == "mixed":
         kinds = [groups[0]] * int(rng.integers(2, 3 if groups[0][0] == "large" else 4)) + [groups[1]]
-    if kind == "pair":
-        return _place_pair(rng, kinds)
+    if kind in ("pair", "hidden"):
+        return _place_pair(rng, kinds, 0.3 if kind == "pair" else 1.0)
     things: list[Thing] = []
     for one in kinds:
         for _ in range(20):
@@ -128,10 +135,10 @@ def _throw(rng, kind) -> Thing:
     return Thing(*kind, float(x), float(y), radius, float(rng.uniform(-0.25, 0.25)))
 
 
-def _place_pair(rng, kinds) -> tuple[Thing, Thing] | None:
-    """Two things side by side, one above the other, or one in front of the other."""
+def _place_pair(rng, kinds, overlapping: float) -> tuple[Thing, Thing] | None:
+    """Two things side by side, one above the other, or, tried in a share of the draws, one in front of the other."""
     first, second = _throw(rng, kinds[0]), _throw(rng, kinds[1])
-    if rng.random() < 0.3:
+    if rng.random() < overlapping:
         near = 0.45 * first.radius + 0.55 * second.radius
         share = _distance(first, second) / (first.radius + second.radius)
         seen = _visible_share(first, second) if share < 1 else 1.0

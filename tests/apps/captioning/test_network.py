@@ -111,6 +111,20 @@ def test_concepts_are_what_places_add_to_the_logits():
     assert float(network.losses[-1]) == pytest.approx(-2 * np.log(np.where(had, p, 1 - p)).sum() / 5, rel=1e-4)
 
 
+def test_the_cell_begins_with_what_the_places_say():
+    network = made(Config(**BASE, look="after", concepts=1.0))[0].get_layer("network")
+    features = network.see(batch()["image"])
+    kernel = network.told.kernel.numpy()
+    memory, told = network.remember(features)
+    network.told.kernel.assign(0 * kernel)
+    _, untold = network.remember(features)
+    told, untold = (np.concatenate([ops.convert_to_numpy(state) for state in states], 1) for states in (told, untold))
+    chances = 1 / (1 + np.exp(-ops.convert_to_numpy(network.hear(memory))))
+    inner = np.arctanh(np.clip(untold, -1 + 1e-6, 1 - 1e-6))
+    np.testing.assert_allclose(told, np.tanh(inner + chances @ kernel), atol=1e-3)
+    assert not np.allclose(told, untold, atol=0.01)
+
+
 @pytest.mark.parametrize("option", ["word_swap", "word_dropout", "scheduled_sampling", "dropout"])
 def test_noise_is_for_training_alone(option):
     share = {"sampling_steps": 1} if option == "scheduled_sampling" else {}
