@@ -85,9 +85,9 @@ class PredictOptions:
     language_model: str = ""
     """A UTF-8 text file (a text a line) that a character language model is counted from, a saved one (.npz), or
     `built-in`: that of the English that the generator writes."""
-    lm_weight: float = 0.5
+    lm_weight: float = 0.6
     """How much the language model counts."""
-    bonus: float = 1.2
+    bonus: float = 1.6
     """Added to the score for every character where there is a language model, which likes short texts."""
     lexicon: str = ""
     """A UTF-8 file of words; a word outside it costs --unknown."""
