@@ -148,11 +148,11 @@ _QUICK = Config(
     patience=0,
 )
 _ONLINE = dataclasses.replace(
-    _QUICK, lines=200000, layers=3, length=64, lines_per_epoch=8000, epochs=25, warmup_steps=200, average=0.998
+    _QUICK, lines=320000, layers=3, length=64, lines_per_epoch=8000, epochs=40, warmup_steps=200, average=0.998
 )
 _TINY = dataclasses.replace(_ONLINE, units=64, layers=2)
 _STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
-_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2)
+_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, lines=200000, epochs=25)
 _OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, length=36)
 _PENDIGITS = Config(
     model="classifier",
