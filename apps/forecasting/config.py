@@ -135,8 +135,8 @@ _CO2_DEEPAR = Config(
 )  # fmt: skip
 _SEGMENT_PAPER = Config(
     data="ETTh1.csv", layout="wide", split=(8640, 2880, 2880), horizon=96, lookback=720, calendar=False,
-    units=128, embedding=0, segment=48, anchor="last", scaling="series", loss="mse", dropout=0.2, batch_size=448,
-    learning_rate=3e-3, schedule="cosine", warmup_steps=20, average=0.97, epochs=10, windows_per_epoch=13824,
+    units=256, embedding=0, segment=48, anchor="last", scaling="series", loss="mae", dropout=0.2, batch_size=448,
+    learning_rate=2e-3, schedule="cosine", warmup_steps=20, average=0.97, epochs=6, windows_per_epoch=13824,
     clip_norm=0.0,
 )  # fmt: skip
 _EXCHANGE_RATE = Config(
