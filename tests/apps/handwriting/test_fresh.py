@@ -100,3 +100,8 @@ def test_the_other_process_ends_with_the_one_that_it_writes_for(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == -9, done.stderr
     # it holds the pipes that run() has read to their end, or it would not have returned
+
+
+def test_the_other_process_loads_neither_keras_nor_tensorflow():
+    code = "import sys, elman.apps.handwriting.fresh; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
