@@ -161,9 +161,10 @@ def _notes(model: dict, readings: list[Reading], truths: list[str]) -> tuple[str
     sure = [i for i, r in enumerate(readings) if r.sure]
     notes = [
         f"cer, wer: characters, words wrong, of {sum(map(len, truths)):,} characters in {len(truths)} lines (best "
-        "path); _beam: prefix beam of 10 without a language model; _lm: of 20 with the built-in one; _lm_new: with one "
-        "that was counted without the words of these lines"
+        "path); _beam: prefix beam of 10 without a language model; _lm: of 20 with the built-in one"
     ]
+    if "cer_lm_new" in model:
+        notes.append("_lm_new: with a language model that was counted without the words of these lines")
     if sure:
         found = rates([truths[i] for i in sure], [readings[i].text for i in sure])
         notes.append(f"{len(sure)} of {len(readings)} lines are marked as sure; their cer is {found['cer']:.4f}")
