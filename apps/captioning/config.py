@@ -159,7 +159,7 @@ _QUICK = Config(
     patience=0,
 )
 _SCENES = dataclasses.replace(
-    _QUICK, scenes=40000, rows=20000, epochs=11, units=160, held_out_scenes=1000, average=0.995
+    _QUICK, scenes=40000, rows=20000, epochs=16, units=160, held_out_scenes=1000, average=0.995
 )
 _FLICKR8K = Config(
     data="flickr8k",
