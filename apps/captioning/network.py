@@ -67,8 +67,7 @@ class Captioner(keras.layers.Layer):
         inner = CELLS[cell](units)
         self.state_count = len(inner.state_size)
         self.first = keras.layers.Dense(units * self.state_count, name="first")
-        self.hears = bool(self.concepts)
-        if self.hears:
+        if self.concepts:
             self.told = keras.layers.Dense(units * self.state_count, use_bias=False, name="told")
         if attention:
             looking = BahdanauAttention(attention_units)
@@ -101,7 +100,7 @@ class Captioner(keras.layers.Layer):
             self.shown.build((None, o["memory_units"]))
         self.logits.build((None, o["embedding"]))
         self.steps = self.add_weight((), "zeros", "float32", trainable=False, name="steps")
-        if self.hears:
+        if self.concepts:
             self.told.build((None, self.vocabulary))
             self.rarity = self.add_weight((self.vocabulary,), "zeros", name="rarity")
         self.built = True
@@ -120,7 +119,7 @@ class Captioner(keras.layers.Layer):
         features = self.drop(features, training=training)
         memory = self.memory(ops.concatenate([features, ops.cast(places, features.dtype)], axis=-1))
         first = self.first(self.whole(ops.mean(memory, axis=1), training=training))
-        if self.hears:
+        if self.concepts:
             first = first + self.told(ops.cast(ops.sigmoid(self.hear(memory)), first.dtype))
         return memory, ops.split(ops.tanh(first), self.state_count, axis=-1)
 
