@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import DataError
-from . import bezier, features, images
+from . import bezier, features, scan
 from .ink import Ink
 
 BLANK = 0
@@ -74,7 +74,7 @@ class Codec:
     def encode_traced(self, ink, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Frames, and the place of each: among the ink's points, or the picture's columns as prepared."""
         if self.kind == "image":
-            frames = images.prepare(ink.pixels, self.height)
+            frames = scan.prepare(ink.pixels, self.height)
             return frames, np.arange(0, len(frames) - 1, 2)  # the network gives one answer for two columns
         _require_ink(ink)
         straight = self.kind == "strokes" and not self.causal

@@ -35,10 +35,10 @@ class Config(TrainingConfig):
     """Points in a frame, the step of the network."""
     curves: bool = False
     """Frames are cubic Bézier curves, as few as follow the ink, instead of points (online)."""
-    height: int = 32
+    height: int = 40
     """Rows that a picture of a line is made into (offline); a multiple of 8."""
-    channels: int = 12
-    """Channels of the first convolution (offline); the next have twice and four times as many."""
+    channels: int = 24
+    """Channels of the first convolution (offline); the next two have twice as many."""
     copies: int = 1
     """Times that each line of real ink comes in training, all but the first varied."""
     vary: float = 1.0
@@ -148,12 +148,20 @@ _QUICK = Config(
     patience=0,
 )
 _ONLINE = dataclasses.replace(
-    _QUICK, lines=320000, layers=3, length=64, lines_per_epoch=8000, epochs=40, warmup_steps=200, average=0.998
+    _QUICK,
+    lines=400000,
+    layers=3,
+    length=64,
+    lines_per_epoch=8000,
+    epochs=50,
+    dropout=0.0,  # no line comes twice: there is nothing to forget
+    warmup_steps=200,
+    average=0.998,
 )
-_TINY = dataclasses.replace(_ONLINE, units=64, layers=2)
-_STREAMING = dataclasses.replace(_ONLINE, model="streaming", units=128, layers=2)
+_TINY = dataclasses.replace(_ONLINE, lines=320000, epochs=40, units=64, layers=2)
+_STREAMING = dataclasses.replace(_ONLINE, lines=320000, epochs=40, model="streaming", units=128, layers=2)
 _ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, lines=200000, epochs=25)
-_OFFLINE = dataclasses.replace(_ONLINE, model="offline", layers=2, length=36)
+_OFFLINE = dataclasses.replace(_ONLINE, model="offline", length=36, lines=240000, epochs=30)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",
@@ -181,7 +189,7 @@ PRESETS = {
     "online": Preset("Pen strokes to text: three bidirectional LSTM layers.", _ONLINE),
     "online-tiny": Preset("The same in under 1 MB as int8: two layers of 64 units.", _TINY),
     "streaming": Preset("Pen strokes to text as they are written: two layers in one direction.", _STREAMING),
-    "offline": Preset("Pictures of lines to text: convolutions and two bidirectional layers.", _OFFLINE),
+    "offline": Preset("Pictures of lines to text: convolutions and three bidirectional layers.", _OFFLINE),
     "attention": Preset("Pen strokes to text by an attention decoder instead of CTC.", _ATTENTION),
     "pendigits": Preset("UCI pen digits (--data FOLDER with pendigits.tra and .tes).", _PENDIGITS),
     "omniglot": Preset("Omniglot's zip of strokes (--data), drawers 17 to 20 held out.", _OMNIGLOT),

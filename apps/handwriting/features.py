@@ -25,7 +25,7 @@ def normalise(ink: Ink, *, deskew: bool = True, first: int = 0) -> tuple[np.ndar
     extent = float(np.ptp(points[owner < first] if first else points, axis=0).max()) or 1.0
     points = points / extent
     if deskew:
-        points[:, 1] -= _baseline(points)
+        points[:, 1] -= baseline(points)
     known = owner < first if first else np.ones(len(owner), bool)
     height = _height(points[known], owner[known])
     points = points / height
@@ -40,11 +40,12 @@ def _pieces(points: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return step, np.hypot(step[:, 0], step[:, 1])
 
 
-def _baseline(points: np.ndarray) -> np.ndarray:
-    """(points,) the course of the line: straight, of long lines a curve; nothing where it is too short to have one."""
+def baseline(points: np.ndarray) -> np.ndarray:
+    """(points,) the course of a line through points (points, 2): straight, of long lines a curve; nothing where it is
+    too short to have one."""
     x, y = points[:, 0] - points[:, 0].mean(), points[:, 1]
     length = np.ptp(x)
-    if length < 4 * y.std():
+    if length <= 4 * y.std():
         return np.zeros(len(y))
     x = x / length
     straight = _course(x, y, 1, length)
@@ -53,7 +54,7 @@ def _baseline(points: np.ndarray) -> np.ndarray:
 
 
 def _course(x: np.ndarray, y: np.ndarray, degree: int, length: float) -> np.ndarray:
-    terms = np.stack([x**power for power in range(degree + 1)], 1)
+    terms = np.vander(x, degree + 1, increasing=True)
     found = np.linalg.solve(terms.T @ terms + np.diag([0.0, 1e-6, 1e-2, 1e-2][: degree + 1]) * len(x), terms.T @ y)
     found[1] = np.clip(found[1], -0.3 * length, 0.3 * length)
     return terms[:, 1:] @ found[1:]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from . import images, texts, writer
+from . import features, images, texts, writer
 from .codec import Codec
 from .ink import Ink
 from .pictures import Picture
@@ -51,7 +51,8 @@ def _text(words: texts.Words, longest: int, rng: np.random.Generator) -> str:
 
 def picture(ink: Ink, rng: np.random.Generator) -> Picture:
     """A photograph or scan of the ink, as it were: some pen on some paper."""
-    height = rng.uniform(28, 64)
+    height = rng.uniform(28, 64)  # of a level line, which is mostly 3.2 heights of an x
     pen = height * rng.uniform(0.03, 0.09)
-    pixels = images.weather(images.render(ink, height, pen, rng), rng)
+    tall = height * np.ptp(np.concatenate(ink.strokes)[:, 1]) / (3.2 * features.normalise(ink)[2])
+    pixels = images.weather(images.render(ink, tall, pen, rng), rng)
     return Picture(pixels.astype(np.float32), ink.text, ink.name)

@@ -1,4 +1,4 @@
-"""Pictures of lines: ink rendered as a pen would leave it on paper, and pictures made ready for a model. NumPy only.
+"""Pictures of lines: ink rendered as a pen would leave it on paper, and weathered; sizes. NumPy only.
 
 A picture is (height, width) of grey in [0, 1], ink dark.
 """
@@ -8,6 +8,7 @@ import numpy as np
 from .ink import Ink
 
 MOST_PIXELS = 40_000_000
+_STEP = 0.6  # pixels between the dots that a stroke is drawn as
 
 
 def render(ink: Ink, height: float, pen: float, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -19,30 +20,31 @@ def render(ink: Ink, height: float, pen: float, rng: np.random.Generator | None 
         rng: varies the pressure along each stroke; None keeps it even.
     """
     points = np.concatenate([stroke[:, :2] for stroke in ink.strokes])
+    owner = np.repeat(np.arange(len(ink.strokes)), [len(stroke) for stroke in ink.strokes])
     low, high = points.min(0), points.max(0)
     scale = height / max(high[1] - low[1], 0.1 * (high[0] - low[0]) / 4, 1e-9)
     margin = pen + 2
     width, tall = np.ceil((high - low) * scale + 2 * margin).astype(int) + 1
     if width * tall > MOST_PIXELS:
         raise ValueError(f"expected a picture of at most {MOST_PIXELS:,} pixels, received {width} x {tall}")
-    dots, weights = [], []
-    for stroke in ink.strokes:
-        at = (stroke[:, :2] - low) * scale + margin
-        dots.append(_dense(at, 0.4))
-        pressure = np.ones(len(dots[-1]))
-        if rng is not None:
-            pressure = 1 + 0.25 * np.sin(np.arange(len(pressure)) * rng.uniform(0.005, 0.05) + rng.uniform(0, 6.28))
-        weights.append(pressure)
-    return 1 - _ink(np.concatenate(dots), np.concatenate(weights), pen / 2, (tall, width))
+    dots, path, owner = _dense((points - low) * scale + margin, owner)
+    pressure = np.ones(len(dots))
+    if rng is not None:
+        pace, phase = rng.uniform(0.012, 0.12, len(ink.strokes)), rng.uniform(0, 6.28, len(ink.strokes))
+        pressure += 0.25 * np.sin(path * pace[owner] + phase[owner])
+    return 1 - _ink(dots, pressure, pen / 2, (tall, width))
 
 
-def _dense(at: np.ndarray, step: float) -> np.ndarray:
-    """Points along a polyline, `step` pixels apart."""
-    if len(at) == 1:
-        return at
-    path = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(at, axis=0).T))])
-    places = np.linspace(0, path[-1], max(int(path[-1] / step), 1) + 1)
-    return np.stack([np.interp(places, path, at[:, 0]), np.interp(places, path, at[:, 1])], 1)
+def _dense(at: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points along polylines, `_STEP` pixels apart, with how far along all of them each is and the stroke of each."""
+    same = owner[1:] == owner[:-1]
+    path = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(at, axis=0).T) * same)])
+    between = np.arange(0, path[-1], _STEP)
+    places = np.concatenate([np.arange(len(at)), np.interp(between, path, np.arange(len(at)))])
+    before = np.minimum(places.astype(int), len(at) - 1)
+    after = np.minimum(before + 1, len(at) - 1)
+    share = ((places - before) * (owner[after] == owner[before]))[:, None]
+    return (1 - share) * at[before] + share * at[after], path[before], owner[before]
 
 
 def _ink(dots: np.ndarray, weights: np.ndarray, radius: float, shape: tuple[int, int]) -> np.ndarray:
@@ -66,49 +68,32 @@ def _ink(dots: np.ndarray, weights: np.ndarray, radius: float, shape: tuple[int,
 def weather(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The picture as a camera or scanner might give it: paper, uneven light, ruling, faded ink, blur, noise."""
     tall, wide = picture.shape
+    picture = np.asarray(picture, np.float32)
     paper, ink = rng.uniform(0.65, 1.0), rng.uniform(0.0, 0.45)
-    light = np.linspace(rng.uniform(-0.15, 0.15), rng.uniform(-0.15, 0.15), wide)[None]
-    light = light + np.linspace(rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1), tall)[:, None]
-    ground = paper + light + 0.04 * rng.random() * _smooth(rng.normal(size=picture.shape), 3) * 3
+    across, down = rng.uniform(-0.15, 0.15, 2), rng.uniform(-0.1, 0.1, 2)
+    light = np.linspace(*across, wide, dtype=np.float32) + np.linspace(*down, tall, dtype=np.float32)[:, None]
+    ground = np.float32(paper) + light
     if rng.random() < 0.15:
         ground[int(rng.integers(tall // 2, tall))] -= rng.uniform(0.05, 0.3)  # a ruled line
-    found = ground * picture + np.minimum(ink, paper - 0.25) * (1 - picture)
+    ink = np.float32(min(ink, paper - 0.25))
+    found = ink + (ground - ink) * picture
     if rng.random() < 0.6:
-        found = _smooth(found, int(rng.integers(2, 4)))
-    found = found + rng.normal(0, rng.uniform(0.0, 0.06), picture.shape)
-    return np.clip(found, 0, 1)
+        found = smooth(found, int(rng.integers(2, 4)))
+    contrast = np.quantile(ground - found, 0.99)  # noise beyond it nobody could read through
+    grain, noise = (
+        np.float32(most * contrast * rng.random()) * rng.standard_normal(picture.shape, np.float32)
+        for most in (0.3, 0.2)
+    )
+    return np.clip(found + smooth(grain, 3) + noise, 0, 1)
 
 
-def _smooth(picture: np.ndarray, size: int) -> np.ndarray:
+def smooth(picture: np.ndarray, size: int) -> np.ndarray:
     """Mean over squares of `size` pixels."""
-    padded = np.pad(picture, ((size // 2, (size - 1) // 2), (size // 2, (size - 1) // 2)), mode="edge")
-    sums = np.cumsum(np.cumsum(np.pad(padded, ((1, 0), (1, 0))), axis=0), axis=1)
-    return (sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]) / size**2
-
-
-def prepare(picture: np.ndarray, height: int) -> np.ndarray:
-    """A picture as a model sees it: cropped to its ink, `height` pixels tall, ink 1 and paper 0; (columns, height), an
-    even number of columns.
-
-    The crop leaves out what is not ink above and below, so that the size of the paper does not matter.
-    """
-    dark = picture.max() - picture if np.median(picture) >= picture.mean() else picture - picture.min()
-    ground = np.median(dark)
-    low, high = ground, np.quantile(dark, 0.995)
-    if high - low < 0.05:
-        return np.zeros((4, height), np.float32)
-    ink = np.clip((dark - low) / (high - low), 0, 1)
-    strong = ink > 0.4
-    rows, columns = _span(strong.sum(1) > 0.004 * ink.shape[1]), _span(strong.any(0))
-    edge = max(2, (rows[1] - rows[0]) // 12)
-    ink = ink[max(rows[0] - edge, 0) : rows[1] + edge, max(columns[0] - edge, 0) : columns[1] + edge]
-    width = 2 * max(2, round(ink.shape[1] * height / ink.shape[0] / 2))
-    return resize(ink, height, width).T.astype(np.float32)
-
-
-def _span(there: np.ndarray) -> tuple[int, int]:
-    found = np.flatnonzero(there)
-    return (int(found[0]), int(found[-1]) + 1) if len(found) else (0, len(there))
+    before, after = size // 2, (size - 1) // 2
+    tall, wide = picture.shape
+    padded = np.pad(picture, (before, after), mode="edge")
+    rows = sum(padded[k : k + tall] for k in range(size))
+    return sum(rows[:, k : k + wide] for k in range(size)) * np.float32(1 / size**2)
 
 
 def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -199,44 +199,44 @@ class SymbolReader(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="elman")
 class Columns(keras.layers.Layer):
-    """A picture of a line to features of its columns, one for every other column: three convolutions and pools.
+    """A picture of a line to features of its columns, one for every other column: three convolutions that stride,
+    batch-normalised.
 
-    Args: channels: of the first convolution; the second has twice as many, the third four times.
+    Args: channels: of the first convolution; the next two have twice as many.
 
-    Shapes: (batch, columns, height), an even number of columns, and optionally 1 where there is no padding (batch,
-    columns); to (batch, columns / 2, height / 8 × 4 channels).
+    Shapes: (batch, columns, height), an even number of columns and a height that 8 divides, and optionally 1 where
+    there is no padding (batch, columns / 2); to (batch, columns / 2, height / 8 × 2 channels).
     """
 
-    def __init__(self, channels=12, **kwargs):
+    def __init__(self, channels=24, **kwargs):
         super().__init__(**kwargs)
         self.channels = channels
-        sizes = [(5, channels), (3, 2 * channels), (3, 4 * channels)]
+        sizes = [(5, channels, (2, 2)), (3, 2 * channels, (1, 2)), (3, 2 * channels, (1, 2))]
         self.convolutions = [
-            keras.layers.Conv2D(count, size, padding="same", activation="relu", kernel_initializer="he_normal")
-            for size, count in sizes
+            keras.layers.Conv2D(count, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal")
+            for size, count, strides in sizes
         ]
-        self.pools = [keras.layers.MaxPooling2D(size) for size in ((2, 2), (1, 2), (1, 2))]
+        self.norms = [keras.layers.BatchNormalization(momentum=0.98) for _ in sizes]
 
     def build(self, shape):
         inputs, height = 1, shape[2]
-        for layer in self.convolutions:
-            layer.build((None, None, height, inputs))
-            inputs, height = layer.filters, height // 2
+        for convolve, norm in zip(self.convolutions, self.norms, strict=True):
+            convolve.build((None, None, height, inputs))
+            inputs, height = convolve.filters, height // 2
+            norm.build((None, None, height, inputs))
         self.width = inputs * height
         self.built = True
 
-    def call(self, pictures, there=None):
+    def call(self, pictures, there=None, training=False):
         x = ops.expand_dims(pictures, -1)
-        for convolve, pool in zip(self.convolutions, self.pools, strict=True):
-            x = convolve(x)
+        for convolve, norm in zip(self.convolutions, self.norms, strict=True):
+            x = ops.relu(norm(convolve(x), training=training))
             if there is not None:  # beyond the end all is zero, as it is beyond the end of a picture without padding
                 x = x * there[:, :, None, None]
-                there = there[:, ::2] if pool.pool_size[0] == 2 else there
-            x = pool(x)
         return ops.reshape(x, (*ops.shape(x)[:2], self.width))
 
     def compute_output_shape(self, shape):
-        return (shape[0], shape[1] and shape[1] // 2, shape[2] // 8 * 4 * self.channels)
+        return (shape[0], shape[1] and shape[1] // 2, shape[2] // 8 * 2 * self.channels)
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels}
@@ -252,7 +252,7 @@ class PictureReader(keras.layers.Layer):
     columns / 2, classes). The number of columns is even.
     """
 
-    def __init__(self, classes, cell, units, layers, dropout=0.0, channels=12, **kwargs):
+    def __init__(self, classes, cell, units, layers, dropout=0.0, channels=24, **kwargs):
         super().__init__(**kwargs)
         self.options = {
             "classes": classes, "cell": cell, "units": units, "layers": layers, "dropout": dropout,
@@ -272,7 +272,7 @@ class PictureReader(keras.layers.Layer):
         some = ops.cast(ops.any(ops.not_equal(frames, 0.0), axis=-1), "float32")
         follows = ops.flip(ops.cumsum(ops.flip(some, 1), axis=1), 1) > 0  # this column or a later one has ink
         there = follows[:, ::2]
-        features = self.columns(frames, ops.repeat(ops.cast(there, frames.dtype), 2, axis=1))
+        features = self.columns(frames, ops.cast(there, frames.dtype), training=training)
         return self.head(self.stack(features, there, training=training), there)
 
     def recognise(self, inputs):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from elman.apps.core.errors import DataError
-from elman.apps.handwriting import augment, images, pictures
+from elman.apps.handwriting import augment, images, pictures, scan
 from elman.apps.handwriting.ink import make_ink
 from elman.apps.handwriting.pictures import Picture
 
@@ -45,33 +45,16 @@ def test_resizing_keeps_the_mean_and_a_constant(shape):
     np.testing.assert_allclose(images.resize(picture, 10, 15), exact)
 
 
-def test_paper_and_brightness_do_not_matter():
-    (ink,) = written(1, length=10)
-    picture = images.render(ink, 40, 3)
-    plain = images.prepare(picture, 32)
-    assert plain.shape[1] == 32
-    assert len(plain) % 2 == 0
-    large = np.ones((picture.shape[0] + 60, picture.shape[1] + 80))
-    large[25 : 25 + len(picture), 30 : 30 + picture.shape[1]] = picture
-    grey = 0.3 + 0.4 * large
-    for other in (large, grey, 1 - large):  # more paper, faint, white on black
-        np.testing.assert_allclose(images.prepare(other, 32), plain, atol=0.06)
-
-
-def test_a_blank_picture_has_no_ink():
-    assert not images.prepare(np.full((40, 200), 0.9), 32).any()
-
-
 def test_weather_and_variation_leave_a_picture():
     rng = np.random.default_rng(0)
     (ink,) = written(1, length=10)
     clean = images.render(ink, 40, 3)
-    before = images.prepare(clean, 32)
+    before = scan.prepare(clean, 32)
     for _ in range(10):
         worn = images.weather(clean, rng)
         assert worn.shape == clean.shape
         assert 0 <= worn.min() <= worn.max() <= 1
-        found = images.prepare(worn, 32)
+        found = scan.prepare(worn, 32)
         width = min(len(found), len(before))
         assert abs(len(found) - len(before)) < 0.25 * len(before)
         assert (

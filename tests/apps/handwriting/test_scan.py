@@ -1,0 +1,101 @@
+"""Pictures as a model sees them: what does not matter, and what must not break."""
+
+import numpy as np
+import pytest
+
+from elman.apps.handwriting import images, scan
+from elman.apps.handwriting.ink import make_ink
+
+from .lines import written
+
+
+def rendered(move, height=60, pen=3):
+    """A line of writing, its points (points, 2) moved."""
+    (ink,) = written(1, length=24)
+    strokes = [move(np.asarray(s)[:, :2]) for s in ink.strokes]
+    at = np.concatenate([np.asarray(s) for s in ink.strokes])[:, :2]
+    moved = np.concatenate(strokes)
+    tall = height * np.ptp(moved[:, 1]) / np.ptp(at[:, 1])
+    return images.render(make_ink([s.tolist() for s in strokes], name="line"), tall, pen)
+
+
+def alike(found, other):
+    """The largest correlation of two prepared pictures, one set along the other by up to 12 columns."""
+    length = min(len(found), len(other)) - 24
+    core = found[12 : 12 + length].ravel()
+    return max(np.corrcoef(core, other[at : at + length].ravel())[0, 1] for at in range(25))
+
+
+def test_paper_and_brightness_do_not_matter():
+    picture = rendered(lambda at: at)
+    plain = scan.prepare(picture, 32)
+    assert plain.shape[1] == 32
+    assert len(plain) % 2 == 0
+    large = np.ones((picture.shape[0] + 60, picture.shape[1] + 80))
+    large[25 : 25 + len(picture), 30 : 30 + picture.shape[1]] = picture
+    shade = np.linspace(0, 0.25, large.shape[1]) + np.linspace(0.1, 0, len(large))[:, None]
+    for other in (
+        large,
+        0.3 + 0.4 * large,
+        1 - large,
+        0.6 * large + shade,
+    ):  # more paper, faint, white on black, uneven
+        found = scan.prepare(other, 32)
+        assert abs(len(found) - len(plain)) <= 4
+        assert alike(found, plain) > 0.97
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        pytest.param(lambda at: at @ [[1.0, -0.2], [0.0, 1.0]], id="climbs"),
+        pytest.param(lambda at: at @ [[1.0, 0.0], [-0.4, 1.0]], id="leans"),
+        pytest.param(lambda at: at * 7.0, id="large"),
+        pytest.param(
+            lambda at: (
+                at + np.outer(np.sin((at[:, 0] - at[:, 0].min()) / np.ptp(at[:, 0]) * 3), [0, 0.4 * np.ptp(at[:, 1])])
+            ),
+            id="sags",
+        ),
+    ],
+)
+def test_climb_slant_size_and_sag_are_taken_out(move):
+    plain, moved = scan.prepare(rendered(lambda at: at), 40), scan.prepare(rendered(move), 40)
+    assert abs(len(moved) - len(plain)) < 0.15 * len(plain)
+    assert abs(np.average(np.arange(40), weights=moved.sum(0)) - 19.5) < 2
+    assert (moved.sum(1) > 0).mean() > 0.7
+    width = np.std(np.repeat(np.arange(40), (100 * moved.mean(0)).astype(int)))
+    expected = np.std(np.repeat(np.arange(40), (100 * plain.mean(0)).astype(int)))
+    assert width == pytest.approx(expected, rel=0.12)
+
+
+def test_resolution_does_not_matter():
+    small, large = (scan.prepare(rendered(lambda at: at, height, height / 20), 40) for height in (60, 240))
+    assert alike(images.resize(large, len(small), 40), small) > 0.9
+
+
+def test_a_ruled_line_is_not_taken_for_the_writing():
+    picture = rendered(lambda at: at)
+    ruled = np.pad(picture, ((10, 40), (20, 20)), constant_values=1.0)
+    ruled[-5] = 0.4
+    found, plain = scan.prepare(ruled, 40), scan.prepare(picture, 40)
+    assert abs(len(found) - len(plain)) <= 6
+    assert alike(found, plain) > 0.9
+
+
+def test_a_blank_picture_has_no_ink():
+    assert not scan.prepare(np.full((40, 200), 0.9), 32).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 4), (2, 2)])
+def test_pictures_of_few_pixels_give_frames(shape):
+    found = scan.prepare(np.random.default_rng(0).random(shape), 32)
+    assert found.shape[1] == 32
+    assert len(found) % 2 == 0
+    assert np.isfinite(found).all()
+
+
+def test_noise_alone_gives_frames():
+    found = scan.prepare(np.random.default_rng(0).random((80, 600)), 32)
+    assert np.isfinite(found).all()
+    assert len(found) < 3000
