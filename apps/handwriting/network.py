@@ -229,8 +229,9 @@ class Columns(keras.layers.Layer):
 
     def call(self, pictures, there=None, training=False):
         x = ops.expand_dims(pictures, -1)
+        mask = None if there is None else there[:, :, None] > 0
         for convolve, norm in zip(self.convolutions, self.norms, strict=True):
-            x = ops.relu(norm(convolve(x), training=training))
+            x = ops.relu(norm(convolve(x), training=training, mask=mask))
             if there is not None:  # beyond the end all is zero, as it is beyond the end of a picture without padding
                 x = x * there[:, :, None, None]
         return ops.reshape(x, (*ops.shape(x)[:2], self.width))

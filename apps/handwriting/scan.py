@@ -34,7 +34,9 @@ def prepare(picture: np.ndarray, height: int) -> np.ndarray:
     steady[at[:, 0].astype(int)] = course  # columns without ink lie between those that have some
     known = np.flatnonzero(mask.any(0))
     centre = (0.5 - middle - np.interp((np.arange(small.shape[1]) + 0.5) / across - 0.5, known, steady[known])) * down
-    return _warped(small, centre, _slant(ink, mask), height).astype(np.float32)
+    found = _warped(small, centre, _slant(ink, mask), height)
+    end = _span(found.any(1))[1]  # columns of zeros at the end would pass for padding
+    return found[: max(end + end % 2, 4)].astype(np.float32)
 
 
 def _inked(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,4 +114,4 @@ def _warped(picture: np.ndarray, centre: np.ndarray, slant: float, height: int) 
 
 def _span(there: np.ndarray) -> tuple[int, int]:
     found = np.flatnonzero(there)
-    return int(found[0]), int(found[-1]) + 1
+    return (int(found[0]), int(found[-1]) + 1) if len(found) else (0, 0)

@@ -31,6 +31,7 @@ def test_paper_and_brightness_do_not_matter():
     plain = scan.prepare(picture, 32)
     assert plain.shape[1] == 32
     assert len(plain) % 2 == 0
+    assert plain[-2:].any()
     large = np.ones((picture.shape[0] + 60, picture.shape[1] + 80))
     large[25 : 25 + len(picture), 30 : 30 + picture.shape[1]] = picture
     shade = np.linspace(0, 0.25, large.shape[1]) + np.linspace(0.1, 0, len(large))[:, None]
