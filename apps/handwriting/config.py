@@ -154,7 +154,7 @@ _ONLINE = dataclasses.replace(
     length=64,
     lines_per_epoch=8000,
     epochs=50,
-    dropout=0.0,  # no line comes twice: there is nothing to forget
+    dropout=0.0,  # no line comes twice: nothing can be learnt by heart
     warmup_steps=200,
     average=0.998,
 )

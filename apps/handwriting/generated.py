@@ -54,5 +54,4 @@ def picture(ink: Ink, rng: np.random.Generator) -> Picture:
     height = rng.uniform(28, 64)  # of a level line, which is mostly 3.2 heights of an x
     pen = height * rng.uniform(0.03, 0.09)
     tall = height * np.ptp(np.concatenate(ink.strokes)[:, 1]) / (3.2 * features.normalise(ink)[2])
-    pixels = images.weather(images.render(ink, tall, pen, rng), rng)
-    return Picture(pixels.astype(np.float32), ink.text, ink.name)
+    return Picture(images.weather(images.render(ink, tall, pen, rng), rng), ink.text, ink.name)

@@ -12,7 +12,7 @@ _STEP = 0.6  # pixels between the dots that a stroke is drawn as
 
 
 def render(ink: Ink, height: float, pen: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """The ink on white paper: uint-free grey in [0, 1], dark where the pen went.
+    """The ink on white paper: grey in [0, 1], dark where the pen went.
 
     Args:
         height: pixels of the ink's height; the paper reaches a little further.

@@ -3,12 +3,14 @@
 import numpy as np
 
 from . import features
-from .images import resize, smooth
+from .images import MOST_PIXELS, resize, smooth
 
 _UNITS = 3.8  # heights of an x from the top of a prepared picture to its bottom
 _MASK = 0.35  # of the ink's darkness: from here on a pixel is ink
 _RULED = 0.8  # a row that is ink in so large a share of its columns is a ruled line
 _LARGEST = 8.0  # a picture is enlarged by no more
+_ENOUGH = 4_000_000  # pixels: a larger picture is reduced first
+_MOST_COLUMNS = 48_000  # more than a decoder takes
 
 
 def prepare(picture: np.ndarray, height: int) -> np.ndarray:
@@ -17,6 +19,9 @@ def prepare(picture: np.ndarray, height: int) -> np.ndarray:
 
     Neither the size of the paper, its shade nor the climb of the line matters. A blank picture gives four columns of 0.
     """
+    if picture.size > _ENOUGH:
+        share = np.sqrt(_ENOUGH / picture.size)
+        picture = resize(picture, *(max(int(size * share), 1) for size in picture.shape))
     ink, mask = _inked(picture)
     if not mask.any():
         return np.zeros((4, height), np.float32)
@@ -27,7 +32,8 @@ def prepare(picture: np.ndarray, height: int) -> np.ndarray:
     y = at[:, 1] - course
     middle = y.mean()
     unit = max(2.4 * np.abs(y - middle).mean(), np.quantile(np.abs(y - middle), 0.998) * 2 / _UNITS, 1.0)
-    scale = min(height / _UNITS / unit, _LARGEST)
+    room = min(_MOST_COLUMNS / ink.shape[1], np.sqrt(MOST_PIXELS / ink.size))
+    scale = min(height / _UNITS / unit, _LARGEST, room)
     small = resize(ink, max(round(len(ink) * scale), 1), max(round(ink.shape[1] * scale), 1))
     down, across = len(small) / len(ink), small.shape[1] / ink.shape[1]
     steady = np.zeros(ink.shape[1])
@@ -57,20 +63,22 @@ def _inked(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _some(picture: np.ndarray, count: int) -> np.ndarray:
     """About so many of the pixels or all of them, evenly from the whole picture."""
     step = max(round(np.sqrt(picture.size / count)), 1)
-    return picture[step // 2 :: step, step // 2 :: step]
+    rows, columns = (slice(min(step // 2, size - 1), None, step) for size in picture.shape)
+    return picture[rows, columns]
 
 
 def _paper(picture: np.ndarray) -> np.ndarray:
     """The shade of the paper: a parabola over the picture, through what most of its pixels have."""
     some = _some(picture, 1500)
-    terms = np.stack(np.broadcast_arrays(*_terms(*some.shape)), -1).reshape(-1, 6)
+    terms = np.stack(np.broadcast_arrays(*_terms(*some.shape)), -1).reshape(-1, 6).astype(float)
     some = some.reshape(-1)
     rest = some - np.median(some)
     for _ in range(4):
         near = np.abs(rest) <= 2.0 * np.median(np.abs(rest)) + 1e-6
         kept = terms[near]
-        shade = np.linalg.solve(kept.T @ kept + 1e-6 * len(kept) * np.eye(6, dtype=kept.dtype), kept.T @ some[near])
+        shade = np.linalg.solve(kept.T @ kept + 1e-6 * len(kept) * np.eye(6), kept.T @ some[near])
         rest = some - terms @ shade
+    shade = shade.astype(np.float32)
     one, y, yy, x, xx, xy = (weight * term for weight, term in zip(shade, _terms(*picture.shape), strict=True))
     return (one + y + yy) + (x + xx) + xy
 

@@ -35,12 +35,8 @@ def test_paper_and_brightness_do_not_matter():
     large = np.ones((picture.shape[0] + 60, picture.shape[1] + 80))
     large[25 : 25 + len(picture), 30 : 30 + picture.shape[1]] = picture
     shade = np.linspace(0, 0.25, large.shape[1]) + np.linspace(0.1, 0, len(large))[:, None]
-    for other in (
-        large,
-        0.3 + 0.4 * large,
-        1 - large,
-        0.6 * large + shade,
-    ):  # more paper, faint, white on black, uneven
+    # more paper, faint, white on black, uneven light
+    for other in (large, 0.3 + 0.4 * large, 1 - large, 0.6 * large + shade):
         found = scan.prepare(other, 32)
         assert abs(len(found) - len(plain)) <= 4
         assert alike(found, plain) > 0.97
@@ -88,7 +84,7 @@ def test_a_blank_picture_has_no_ink():
     assert not scan.prepare(np.full((40, 200), 0.9), 32).any()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 4), (2, 2)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 4), (2, 2), (2, 90_000)])
 def test_pictures_of_few_pixels_give_frames(shape):
     found = scan.prepare(np.random.default_rng(0).random(shape), 32)
     assert found.shape[1] == 32
@@ -100,3 +96,15 @@ def test_noise_alone_gives_frames():
     found = scan.prepare(np.random.default_rng(0).random((80, 600)), 32)
     assert np.isfinite(found).all()
     assert len(found) < 3000
+
+
+@pytest.mark.parametrize("shape", [(3, 2_000_000), (3000, 4000)])
+def test_large_pictures_are_bounded(shape):
+    """A very long dashed line, and one on a page: few more columns than a decoder takes."""
+    picture = np.ones(shape, np.float32)
+    picture[shape[0] // 2, ::7] = 0.0
+    picture[shape[0] // 2 + 1, ::14] = 0.0
+    found = scan.prepare(picture, 40)
+    assert found.shape[1] == 40
+    assert len(found) < 50_000
+    assert np.isfinite(found).all()
