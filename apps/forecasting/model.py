@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from ...layers import pinball_loss
+from ..core.errors import UsageError
 from ..core.signature import Signature, Spec
 from .codec import Codec
 from .config import centred
@@ -12,6 +13,7 @@ from .segment import SegmentNetwork, symexp, symlog
 
 # Laid out step by step up to this many segments: no loop, so LiteRT takes any batch, and each step costs less.
 LONGEST_UNROLLED = 128
+MOST_MAPPED = 64  # series with a linear map of their own
 
 
 def build(config, codec: Codec) -> keras.Model:
@@ -28,6 +30,10 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
     seasonal = config.anchor != "last" and 1 < season <= codec.lookback
     cycles = [(k * length, length) for length in sorted({codec.season, season} - {1}) for k in (1, 2, 3)]
     longest = codec.lookback - (config.anchor == "fit")  # which is to see a change over the cycle
+    if "series" in config.beside and len(codec.ids) > MOST_MAPPED:
+        raise UsageError(f"--beside series: expected at most {MOST_MAPPED} series, the data have {len(codec.ids)}")
+    if "period" in config.beside and not 1 < codec.season <= codec.lookback:
+        raise UsageError(f"--beside period: expected a season within the look-back of {codec.lookback} steps")
     return SegmentNetwork(
         codec.lookback,
         codec.horizon,
@@ -45,6 +51,8 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
         floors=codec.floors,
         cell=config.cell,
         dropout=config.dropout,
+        beside=config.beside,
+        period=codec.season,
         name="network",
     )
 
@@ -88,7 +96,8 @@ def _inputs(codec: Codec, steps: int) -> list[Spec]:
 
 def rows(config, codec: Codec) -> dict[str, tuple[int, list[str]]]:
     """Weights with a row for each series: (axis, names of the rows); for `--init-from`."""
-    return {"network/series": (0, ["", *codec.ids])}
+    names = ["", *codec.ids]
+    return {"network/series": (0, names), "network/series/own": (0, names)}
 
 
 @keras.saving.register_keras_serializable(package="elman")
@@ -99,26 +108,43 @@ class ScaledLoss(keras.losses.Loss):
         kind: `mse`, `mae` or `quantile`.
         levels: of the quantiles.
         log: whether the forecasts are of y or of symlog(y).
+        beside: how many linear forecasts stand beside, last; the loss is the mean of theirs and of the recurrent one's.
 
-    Shapes: y_true (batch, horizon) raw, y_pred (batch, horizon, outputs + 2) with loc and scale last; the sample weight
-    (batch, horizon) is 0 where nothing was observed, and the mean is over what was.
+    Shapes: y_true (batch, horizon) raw, y_pred (batch, horizon, outputs + beside + 2) with loc and scale last; the
+    sample weight (batch, horizon) is 0 where nothing was observed, and the mean is over what was.
     """
 
-    def __init__(self, kind, levels=(), log=False, name="scaled_loss", reduction="mean_with_sample_weight", **kwargs):
+    def __init__(
+        self,
+        kind,
+        levels=(),
+        log=False,
+        beside=0,
+        name="scaled_loss",
+        reduction="mean_with_sample_weight",
+        **kwargs,
+    ):
         super().__init__(name=name, reduction=reduction, **kwargs)
-        self.kind, self.levels, self.log = kind, tuple(levels), log
+        self.kind, self.levels, self.log, self.beside = kind, tuple(levels), log, beside
 
     def call(self, y_true, y_pred):
         forecasts, loc, scale = y_pred[..., :-2], y_pred[..., -2], y_pred[..., -1]
         truth = ops.cast(y_true, y_pred.dtype)
         truth = ((symlog(truth) if self.log else truth) - loc) / scale
+        outputs = forecasts.shape[-1] - self.beside
+        losses = [self.between(truth, forecasts[..., :outputs], self.levels)]
+        losses += [self.between(truth, forecasts[..., k : k + 1], (0.5,)) for k in range(outputs, forecasts.shape[-1])]
+        return sum(losses) / len(losses)
+
+    def between(self, truth, forecasts, levels):
         if self.kind == "quantile":
-            return ops.mean(pinball_loss(truth, forecasts, self.levels), axis=-1)
+            return ops.mean(pinball_loss(truth, forecasts, levels), axis=-1)
         error = forecasts[..., 0] - truth
         return ops.square(error) if self.kind == "mse" else ops.abs(error)
 
     def get_config(self):
-        return {**super().get_config(), "kind": self.kind, "levels": list(self.levels), "log": self.log}
+        own = {"kind": self.kind, "levels": list(self.levels), "log": self.log, "beside": self.beside}
+        return {**super().get_config(), **own}
 
 
 class Likelihood(keras.losses.Loss):
@@ -140,7 +166,7 @@ def loss(model: keras.Model, config, codec: Codec) -> keras.losses.Loss:
     """What training minimises."""
     if config.model == "deepar":
         return Likelihood(model.get_layer("network"))
-    return ScaledLoss(config.loss, codec.levels, config.values == "symlog")
+    return ScaledLoss(config.loss, codec.levels, config.values == "symlog", len(config.beside))
 
 
 def signatures(model: keras.Model, config, codec: Codec) -> list[Signature]:
@@ -155,7 +181,7 @@ def _forecast(network: SegmentNetwork, codec: Codec) -> Signature:
     def forecast(inputs):
         outputs = network(inputs, unroll=unroll)
         loc, scale = outputs[:, :1, -2:-1], outputs[:, :1, -1:]
-        quantiles = outputs[..., :-2] * scale + loc
+        quantiles = network.combined(outputs) * scale + loc
         if network.log:  # there a step of `scale` is one of scale · (1 + |y|) in y
             quantiles, scale = symexp(quantiles), scale * ops.exp(ops.abs(loc))
         return {"quantiles": quantiles, "scale": scale[:, 0, 0]}

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from ...layers import GRUCell, LSTMCell, Recurrent
+from .beside import LinearMap, PeriodMap
 
 CELLS = {"gru": GRUCell, "lstm": LSTMCell}
 
@@ -58,6 +59,9 @@ class SegmentNetwork(keras.layers.Layer):
     and the weights are softmax(A d_j + a − γ log e), e being how far each was off within the look-back and γ learnt
     (Bates and Granger 1969). With `log` all of it is of symlog(y).
 
+    With `beside` there are linear forecasts of the same scaled values too. `combined` moves the recurrent one to the
+    mean of its median and theirs; `ScaledLoss` trains each apart, so that their errors differ (see above).
+
     Args:
         lookback, horizon, segment: steps. units: hidden units. embedding: width of the series embedding.
         series: how many series have an embedding (and, where `tables` is given, a scale) of their own.
@@ -65,12 +69,15 @@ class SegmentNetwork(keras.layers.Layer):
         season: 0 anchors at the last value, otherwise at the same step of the last season.
         cycles: pairs (steps back, length) of the cycles of a learnt anchor; none for a fixed one.
         fit: whether the look-back weighs the anchors. log: whether the values are y or symlog(y).
+        beside: linear forecasts beside the recurrent one: `linear`, `series` (a `LinearMap`, in `series` with a map for
+            each), `period` (a `PeriodMap` of `period` steps).
         tables: location and scale of each series; empty lists standardise by the window.
         floors: the least scale of a window by series (`Codec.floors`).
         cell, dropout: `gru` or `lstm`; the share of units dropped before V.
 
     Shapes: a dict of y, observed (batch, lookback), series (batch,), and where the data have them since, past, future,
-    static, to (batch, horizon, outputs + 2): forecasts in scaled units, then loc and scale.
+    static, to (batch, horizon, outputs + beside + 2): forecasts in scaled units, those beside last, then loc and
+    scale.
     Masking: a segment in which nothing was observed changes no state.
     Reference: Lin et al. 2023, SegRNN (arXiv:2308.11200). Departures: covariates, gaps, the seasonal anchor, quantiles.
     """
@@ -93,6 +100,8 @@ class SegmentNetwork(keras.layers.Layer):
         floors=(1e-6,),
         cell="gru",
         dropout=0.0,
+        beside=(),
+        period=0,
         **kwargs,
     ):
         kwargs.setdefault("dtype", "float32")  # under mixed precision the cell and dense layers alone take 16 bits
@@ -101,6 +110,7 @@ class SegmentNetwork(keras.layers.Layer):
             "lookback": lookback, "horizon": horizon, "segment": segment, "units": units, "embedding": embedding,
             "series": series, "outputs": outputs, "centre": centre, "season": season, "cycles": cycles,
             "fit": fit, "log": log, "tables": tables, "floors": floors, "cell": cell, "dropout": dropout,
+            "beside": beside, "period": period,
         }  # fmt: skip
         self.lookback, self.horizon, self.segment, self.season = lookback, horizon, segment, season
         self.outputs, self.centre, self.series = outputs, centre, series
@@ -117,7 +127,14 @@ class SegmentNetwork(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, dtype="float32")
         self.segment_out = keras.layers.Dense(segment * outputs, name="segment_out")
         self.gap = -(-horizon // 2)  # steps ahead at which anchors are compared
+        self.beside = [self._beside(kind, series, period) for kind in beside]
         self.mixing = keras.layers.Dense(1 + (1 + fit) * len(self.cycles), kernel_initializer="zeros", name="mixing")
+
+    def _beside(self, kind, series, period):
+        options = {"dtype": "float32", "name": kind}
+        if kind == "period":
+            return PeriodMap(self.lookback, self.horizon, period, **options)
+        return LinearMap(self.lookback, self.horizon, series if kind == "series" else 0, **options)
 
     def build(self, shapes):
         units, embedding = self.options["units"], self.options["embedding"]
@@ -131,6 +148,8 @@ class SegmentNetwork(keras.layers.Layer):
         if known:
             self.known_in.build((None, None, known))
         self.segment_out.build((None, None, units))
+        for layer in self.beside:
+            layer.build(None)
         if self.cycles:
             self.mixing.build((None, None, units))
         if self.fit:
@@ -158,9 +177,22 @@ class SegmentNetwork(keras.layers.Layer):
             anchor = self.mixed(scaled, observed, decoded)
         outputs = ops.cast(self.segment_out(self.dropout(decoded, training=training)), self.compute_dtype)
         outputs = ops.reshape(outputs, (-1, self.ahead * self.segment, self.outputs))[:, : self.horizon]
-        forecasts = self.spread(outputs) + anchor[..., None]
+        forecasts = [self.spread(outputs) + anchor[..., None]]
+        last = scaled[:, -1:]
+        for layer in self.beside:
+            more = layer(scaled - last, series) if isinstance(layer, LinearMap) else layer(scaled - last)
+            forecasts.append((more + last)[..., None])
         tail = ops.broadcast_to(ops.stack([loc, scale], axis=-1), (ops.shape(y)[0], self.horizon, 2))
-        return ops.concatenate([forecasts, tail], axis=-1)
+        return ops.concatenate([*forecasts, tail], axis=-1)
+
+    def combined(self, outputs):
+        """The forecasts of what `call` gave, (batch, horizon, outputs), moved to the mean of the medians."""
+        forecasts = outputs[..., : self.outputs]
+        if not self.beside:
+            return forecasts
+        median = forecasts[..., self.centre : self.centre + 1]
+        medians = ops.concatenate([median, outputs[..., self.outputs : -2]], axis=-1)
+        return forecasts + ops.mean(medians, axis=-1, keepdims=True) - median
 
     def scaling(self, y, observed, series):
         """Location and scale of each window, (batch, 1): its own, or its series' where that has one."""
@@ -257,7 +289,8 @@ class SegmentNetwork(keras.layers.Layer):
         return ops.matmul(widths, mixing)
 
     def compute_output_spec(self, inputs, training=False, unroll=False):
-        return keras.KerasTensor((inputs["y"].shape[0], self.horizon, self.outputs + 2), dtype="float32")
+        width = self.outputs + len(self.beside) + 2
+        return keras.KerasTensor((inputs["y"].shape[0], self.horizon, width), dtype="float32")
 
     def get_config(self):
         return {**super().get_config(), **self.options}

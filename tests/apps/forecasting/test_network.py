@@ -9,6 +9,7 @@ from scipy import stats
 
 from elman.apps.core.engines import Engine
 from elman.apps.core.engines import keras as keras_engine
+from elman.apps.core.errors import UsageError
 from elman.apps.forecasting import data as stage
 from elman.apps.forecasting import model as models
 from elman.apps.forecasting import predict
@@ -174,7 +175,24 @@ def segment_by_hand(net, codec, setting, row):
             sign = 1 if k > middle else -1
             quantiles[:, k] += sign * sum((softplus(out[:, i] - 2) for i in between), np.zeros(horizon))
         out = quantiles
-    return (out + anchor[:, None]) * scale + loc
+    out = out + anchor[:, None]
+    others = [x[-1] + beside(layer, x - x[-1], row["series"], horizon) for layer in net.beside]
+    out += np.mean([out[:, net.centre], *others], axis=0)[:, None] - out[:, net.centre, None]
+    return out * scale + loc
+
+
+def beside(layer, x, series, horizon):
+    """The linear forecasts in loops."""
+    if layer.name != "period":
+        kernel = np.array(layer.kernel) + (np.array(layer.own)[series] if layer.name == "series" else 0)
+        return x @ kernel
+    period, near, weights = layer.period, np.array(layer.smooth.kernel)[:, 0, 0], np.array(layer.dense.kernel)
+    reach = len(near) // 2
+    padded = np.pad(x, reach)
+    smooth = [x[t] + near @ padded[t : t + len(near)] for t in range(len(x))]
+    before, start = len(x) // period, len(x) % period
+    same = [[smooth[start + k * period + h % period] for k in range(before)] for h in range(horizon)]
+    return np.array([same[h] @ weights[:, h // period] for h in range(horizon)])
 
 
 SEGMENT = {"horizon": 7, "lookback": 22, "segment": 4, "units": 6, "embedding": 2, "season": 5, "levels": LEVELS}
@@ -192,6 +210,8 @@ SEGMENT = {"horizon": 7, "lookback": 22, "segment": 4, "units": 6, "embedding": 
         ({"anchor_season": 9}, {}),
         ({"anchor": "fit"}, {}),
         ({"anchor": "fit", "anchor_season": 9, "loss": "mae"}, {"gaps": False}),
+        ({"beside": ("linear", "series", "period")}, {}),
+        ({"beside": ("series",), "loss": "mae", "anchor": "last"}, {"gaps": False, "count": 3}),
     ],
 )
 def test_the_segment_network_is_its_equations(monkeypatch, changes, options):
@@ -224,6 +244,36 @@ def test_a_window_in_which_nothing_moves_has_a_tenth_of_the_scale_of_those_in_wh
     if model == "deepar":
         floors = np.array(codec.floors)[series]
         np.testing.assert_allclose(predict.window_scaling(y, seen, True, floors)[1], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["mae", "quantile"])
+def test_each_forecast_beside_the_recurrent_one_learns_from_its_own_error(monkeypatch, loss):
+    setting = Config(**SEGMENT, loss=loss, beside=("linear", "period"))
+    loaded = load(monkeypatch, setting)
+    net = build(setting, loaded.codec)
+    outputs = np.array(net(inputs(loaded)))
+    truth = np.random.default_rng(3).normal(size=outputs.shape[:2]).astype("float32") + 50
+    forecasts, scaled = outputs[..., :-2], (truth - outputs[..., -2]) / outputs[..., -1]
+    off = np.abs(scaled[..., None] - forecasts[..., -2:]).mean((0, 1)) * (0.5 if loss == "quantile" else 1.0)
+    alone = dataclasses.replace(setting, beside=())
+    first = models.loss(net, alone, loaded.codec)(truth, np.delete(outputs, [-4, -3], axis=-1))
+    together = models.loss(net, setting, loaded.codec)(truth, outputs)
+    np.testing.assert_allclose(float(together), (float(first) + off.sum()) / 3, rtol=1e-4)
+
+
+def test_maps_beside_want_few_series_and_a_season_within_the_past(monkeypatch):
+    setting = Config(**SEGMENT, beside=("series",))
+    loaded = load(monkeypatch, setting)
+    monkeypatch.setattr(models, "MOST_MAPPED", 1)
+    with pytest.raises(UsageError, match="at most 1 series, the data have 2"):
+        models.build(setting, loaded.codec)
+    setting = Config(**{**SEGMENT, "season": 23}, beside=("period",))
+    with pytest.raises(UsageError, match="season within the look-back of 22"):
+        models.build(setting, load(monkeypatch, setting).codec)
+    with pytest.raises(UsageError, match="each once"):
+        Config(beside=("linear", "linear"))
+    with pytest.raises(UsageError, match="--model segment"):
+        Config(**DEEPAR, beside=("linear",))
 
 
 def test_quantiles_of_a_segment_network_never_cross(monkeypatch):
