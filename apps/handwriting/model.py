@@ -38,7 +38,8 @@ class CTCLoss(keras.losses.Loss):
     """−log p(text) of connectionist temporal classification, in nats a character.
 
     Shapes: y_true (batch, characters) of classes, 0 after the end; y_pred (batch, frames, classes) of logits, of which
-    padded frames say blank.
+    padded frames say blank. A text for which there are too few frames, counting one between equal neighbours, has no
+    alignment and counts nothing.
 
     Reference: Graves et al. 2006.
     """
@@ -47,9 +48,11 @@ class CTCLoss(keras.losses.Loss):
         y_true = ops.cast(y_true, "int32")
         characters = ops.sum(ops.cast(y_true != BLANK, "int32"), axis=-1)
         frames = ops.full_like(characters, 0) + ops.shape(y_pred)[1]
+        alike = ops.logical_and(y_true[:, 1:] == y_true[:, :-1], y_true[:, 1:] != BLANK)
+        enough = characters + ops.sum(ops.cast(alike, "int32"), axis=-1) <= frames
         count = _native_nats if keras.backend.backend() == "tensorflow" else _nats
         nats = count(y_true, y_pred, characters, frames)
-        return nats / ops.cast(ops.maximum(characters, 1), nats.dtype)
+        return ops.where(enough, nats, 0.0) / ops.cast(ops.maximum(characters, 1), nats.dtype)
 
 
 def _nats(classes, logits, characters, frames):
@@ -57,12 +60,15 @@ def _nats(classes, logits, characters, frames):
 
 
 def _native_nats(classes, logits, characters, frames):
-    """The same by TensorFlow's own kernel, many times as fast on a CPU as the loop of `ops.ctc_loss`; a text for which
-    there are too few frames counts nothing."""
+    """The same by TensorFlow's own kernel, many times as fast on a CPU as the loop of `ops.ctc_loss`. The kernel
+    takes the logarithm of a float32 softmax, in which what is less probable than e^-88 would cost infinitely much:
+    logits further down count as 80 below the largest."""
     import tensorflow as tf
 
     there = tf.not_equal(classes, BLANK)
     sparse = tf.SparseTensor(tf.where(there), tf.boolean_mask(classes, there) - 1, tf.shape(classes, tf.int64))
+    floor = tf.reduce_max(logits, axis=-1, keepdims=True) - 80.0
+    logits = logits + tf.stop_gradient(tf.maximum(logits, floor) - logits)  # the gradient still reaches those raised
     last = tf.roll(logits, -1, axis=-1)  # the kernel wants the blank last
     options = {"time_major": False, "ignore_longer_outputs_than_inputs": True}
     return tf.compat.v1.nn.ctc_loss(sparse, last, frames, **options)

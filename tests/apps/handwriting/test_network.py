@@ -93,6 +93,27 @@ def test_the_loss_is_that_of_all_alignments_a_character(target):
     assert found == pytest.approx(brute_force(logits, target) / len(target), rel=1e-4)
 
 
+def test_a_text_without_an_alignment_counts_nothing():
+    logits = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    found = model.CTCLoss(reduction=None)(np.array([[1, 1, 2], [1, 2, 1]]), logits)  # four frames wanted, and three
+    assert np.isfinite(found).all()
+    assert found[0] == 0
+    assert found[1] > 0
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own kernel")
+def test_the_loss_of_what_is_all_but_impossible_is_finite_and_is_learnt_from():
+    import tensorflow as tf
+
+    logits = tf.Variable(np.tile(np.float32([200, 0, 0, 0]), (1, 3, 1)))
+    with tf.GradientTape() as tape:
+        nats = model.CTCLoss()(np.array([[1, 2]]), logits)
+    assert 70 < float(nats) < 250
+    gradient = tape.gradient(nats, logits).numpy()
+    assert np.isfinite(gradient).all()
+    assert gradient[0, 0, 1] < -0.1
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own kernel")
 def test_the_native_loss_and_its_gradient_are_those_of_keras(monkeypatch):
     import tensorflow as tf
