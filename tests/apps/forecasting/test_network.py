@@ -263,10 +263,10 @@ def test_each_forecast_beside_the_recurrent_one_learns_from_its_own_error(monkey
 
 def test_weights_of_a_series_are_named_with_a_row_for_each(monkeypatch):
     setting = Config(**SEGMENT, beside=("linear", "series"))
-    loaded = load(monkeypatch, setting, count=3)
+    loaded = load(monkeypatch, setting, count=10)
     weights = {v.path: v.shape for v in build(setting, loaded.codec).trainable_variables}
     rows = models.rows(setting, loaded.codec)
-    assert set(rows) == {path for path, shape in weights.items() if shape[0] == 4}
+    assert set(rows) == {path for path, shape in weights.items() if shape[0] == 11}
     assert all(weights[path][axis] == len(names) for path, (axis, names) in rows.items())
 
 
