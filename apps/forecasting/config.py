@@ -168,7 +168,7 @@ _M4_HOURLY = Config(
 PRESETS = {
     "co2": Preset("Weekly CO2 at Mauna Loa (built in), a year ahead: SegRNN.", _CO2),
     "co2-deepar": Preset("The same by an autoregressive model that also streams.", _CO2_DEEPAR),
-    "segment-paper": Preset("SegRNN on ETTh1 (--data ETTh1.csv), --horizon 96, 192, 336, 720.", _SEGMENT_PAPER),
+    "segment-paper": Preset("SegRNN and linear maps on ETTh1 (--data ETTh1.csv), horizons 96 to 720.", _SEGMENT_PAPER),
     "m4-hourly": Preset("SegRNN on the 414 series of M4 Hourly (--data FOLDER), 48 hours.", _M4_SEGMENT),
     "deepar-m4-hourly": Preset("DeepAR on the 414 series of M4 Hourly (--data FOLDER).", _M4_HOURLY),
     "exchange-rate": Preset("Eight daily currencies (--data exchange_rate.csv), 96 days.", _EXCHANGE_RATE),

@@ -31,7 +31,8 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
     cycles = [(k * length, length) for length in sorted({codec.season, season} - {1}) for k in (1, 2, 3)]
     longest = codec.lookback - (config.anchor == "fit")  # which is to see a change over the cycle
     if "series" in config.beside and len(codec.ids) > MOST_MAPPED:
-        raise UsageError(f"--beside series: expected at most {MOST_MAPPED} series, the data have {len(codec.ids)}")
+        found = f"the data have {len(codec.ids)}; linear has one map for all"
+        raise UsageError(f"--beside series: expected at most {MOST_MAPPED} series, {found}")
     if "period" in config.beside and not 1 < codec.season <= codec.lookback:
         raise UsageError(f"--beside period: expected a season within the look-back of {codec.lookback} steps")
     return SegmentNetwork(
