@@ -20,8 +20,10 @@ class TrainingConfig:
     """At most this many passes over the training windows."""
     batch_size: int = 64
     """Sequences per step."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """adam; or muon, which makes the steps of the recurrent layers' matrices orthogonal (Adam's for the rest)."""
     learning_rate: float = 1e-3
-    """Adam's step size, the peak of the schedule."""
+    """The optimizer's step size, the peak of the schedule."""
     schedule: Literal["constant", "cosine", "decay", "plateau"] = "constant"
     """How the learning rate changes: not at all, down to zero along a cosine, by a factor every epoch, or by that
     factor after each two epochs without a better validation loss."""
@@ -36,7 +38,7 @@ class TrainingConfig:
     clip_value: float = 0.0
     """Each number of a gradient is cut to this size instead (give `--clip-norm 0`); 0 switches it off."""
     weight_decay: float = 0.0
-    """Decoupled weight decay (AdamW); 0 is plain Adam."""
+    """Decoupled weight decay (with Adam: AdamW); 0 is none."""
     average: float = 0.0
     """Momentum of an exponential average of the weights that is evaluated and kept; 0 switches it off."""
     patience: int = 5
@@ -79,6 +81,11 @@ class TrainingConfig:
         require(self.unfreeze_after > 0 or not self.unfreeze_every, "--unfreeze-every: give --unfreeze-after too")
         for text in self.rates:
             split_rate(text)
+        layerwise = self.rates or self.layer_decay != 1 or self.unfreeze_after
+        require(
+            self.optimizer == "adam" or not layerwise,
+            "--rates, --layer-decay, --unfreeze-after: with --optimizer adam",
+        )
         require(0 < self.layer_decay <= 1, f"--layer-decay: expected a factor in (0, 1], received {self.layer_decay}")
         require(not (self.clip_norm and self.clip_value), "--clip-value: give --clip-norm 0 with it; one clips")
         require(self.seed < 2**32, f"--seed: expected less than 2³², received {self.seed}")

@@ -21,7 +21,7 @@ class Codec:
         alphabet: the characters in the order of classes 1, 2, … (0 is CTC's blank); for symbols, their labels in order.
         kind: `strokes`, a line of writing; `symbol`, a single drawing, whose place in its box counts; `image`.
         spacing: distance between points, in heights of an x. stack: points in a frame.
-        height: rows of a picture.
+        height: rows of a picture. stride: its columns in a frame.
         causal: whether no feature looks ahead; slope and slant are left as they are, and the first strokes alone say
             how large the writing is.
         curves: whether a frame is a Bézier curve, not `stack` points.
@@ -34,7 +34,8 @@ class Codec:
     kind: str = "strokes"
     spacing: float = 0.2
     stack: int = 4
-    height: int = 32
+    height: int = 40
+    stride: int = 2
     causal: bool = False
     curves: bool = False
     calibration: tuple[float, float] = (1.0, 0.0)
@@ -74,8 +75,8 @@ class Codec:
     def encode_traced(self, ink, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Frames, and the place of each: among the ink's points, or the picture's columns as prepared."""
         if self.kind == "image":
-            frames = scan.prepare(ink.pixels, self.height)
-            return frames, np.arange(0, len(frames) - 1, 2)  # the network gives one answer for two columns
+            frames = scan.prepare(ink.pixels, self.height, self.stride)
+            return frames, np.arange(0, len(frames), self.stride)  # what the network gives an answer for
         _require_ink(ink)
         straight = self.kind == "strokes" and not self.causal
         points, owner, _ = features.normalise(ink, deskew=straight, first=FIRST if self.causal else 0)

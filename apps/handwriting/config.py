@@ -35,8 +35,10 @@ class Config(TrainingConfig):
     """Points in a frame, the step of the network."""
     curves: bool = False
     """Frames are cubic Bézier curves, as few as follow the ink, instead of points (online)."""
-    height: int = 40
-    """Rows that a picture of a line is made into (offline); a multiple of 8."""
+    height: int = 60
+    """Rows that a picture of a line is made into (offline); a multiple of four times --stride."""
+    stride: int = 3
+    """Columns of a picture that become one frame (offline): the stride of the first convolution, also over rows."""
     channels: int = 24
     """Channels of the first convolution (offline); the next two have twice as many."""
     copies: int = 1
@@ -57,13 +59,13 @@ class Config(TrainingConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("lines", "length", "units", "layers", "stack", "copies", "channels"):
+        for name in ("lines", "length", "units", "layers", "stack", "copies", "channels", "stride"):
             require_least(self, name, 1)
         for name in ("lines_per_epoch", "vary"):
             require_least(self, name, 0)
-        require(
-            self.height >= 8 and self.height % 8 == 0, f"--height: expected a multiple of 8, received {self.height}"
-        )
+        rows = 4 * self.stride
+        whole = self.height >= rows and self.height % rows == 0
+        require(whole, f"--height: expected a multiple of {rows} (4 × --stride), received {self.height}")
         require(0.02 <= self.spacing <= 1, f"--spacing: expected 0.02 to 1 heights of an x, received {self.spacing}")
         plain = not self.curves or self.model in ("online", "attention")
         require(plain, f"--curves: for models online and attention, received --model {self.model}")
@@ -161,7 +163,9 @@ _ONLINE = dataclasses.replace(
 _TINY = dataclasses.replace(_ONLINE, lines=320000, epochs=40, units=64, layers=2)
 _STREAMING = dataclasses.replace(_ONLINE, lines=320000, epochs=40, model="streaming", units=128, layers=2)
 _ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, lines=200000, epochs=25)
-_OFFLINE = dataclasses.replace(_ONLINE, model="offline", length=36, lines=240000, epochs=30)
+_OFFLINE = dataclasses.replace(
+    _ONLINE, model="offline", optimizer="muon", channels=32, length=36, lines=200000, epochs=25
+)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",

@@ -24,6 +24,7 @@ def codec(config) -> Codec:
         config.spacing,
         config.stack,
         config.height,
+        config.stride,
         causal=config.model == "streaming",
         curves=config.curves,
     )

@@ -20,7 +20,7 @@ def build(config, codec: Codec) -> keras.Model:
     if codec.kind == "symbol":
         reader = SymbolReader(len(codec.alphabet), **size, name="reader")
     elif codec.kind == "image":
-        reader = PictureReader(classes, **size, channels=config.channels, name="reader")
+        reader = PictureReader(classes, **size, channels=config.channels, stride=codec.stride, name="reader")
     else:
         reader = LineReader(classes, **size, bidirectional=not codec.causal, name="reader")
     return keras.Model(frames, reader(frames), name=config.model)

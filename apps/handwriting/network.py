@@ -199,19 +199,19 @@ class SymbolReader(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="elman")
 class Columns(keras.layers.Layer):
-    """A picture of a line to features of its columns, one for every other column: three convolutions that stride,
-    batch-normalised.
+    """A picture of a line to features of its columns, `stride` of them a frame: three convolutions, batch-normalised,
+    that take every `stride`-th row and column, then every second row twice.
 
-    Args: channels: of the first convolution; the next two have twice as many.
+    Args: channels: of the first convolution; the next two have twice as many. stride: columns in a frame.
 
-    Shapes: (batch, columns, height), an even number of columns and a height that 8 divides, and optionally 1 where
-    there is no padding (batch, columns / 2); to (batch, columns / 2, height / 8 × 2 channels).
+    Shapes: (batch, columns, height), a multiple of `stride` columns and of `4 * stride` rows, and optionally 1 where
+    there is no padding (batch, columns / stride); to (batch, columns / stride, height / stride / 4 × 2 channels).
     """
 
-    def __init__(self, channels=24, **kwargs):
+    def __init__(self, channels=24, stride=2, **kwargs):
         super().__init__(**kwargs)
-        self.channels = channels
-        sizes = [(5, channels, (2, 2)), (3, 2 * channels, (1, 2)), (3, 2 * channels, (1, 2))]
+        self.channels, self.stride = channels, stride
+        sizes = [(2 * stride + 1, channels, stride), (3, 2 * channels, (1, 2)), (3, 2 * channels, (1, 2))]
         self.convolutions = [
             keras.layers.Conv2D(count, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal")
             for size, count, strides in sizes
@@ -222,7 +222,7 @@ class Columns(keras.layers.Layer):
         inputs, height = 1, shape[2]
         for convolve, norm in zip(self.convolutions, self.norms, strict=True):
             convolve.build((None, None, height, inputs))
-            inputs, height = convolve.filters, height // 2
+            inputs, height = convolve.filters, height // convolve.strides[1]
             norm.build((None, None, height, inputs))
         self.width = inputs * height
         self.built = True
@@ -237,29 +237,29 @@ class Columns(keras.layers.Layer):
         return ops.reshape(x, (*ops.shape(x)[:2], self.width))
 
     def compute_output_shape(self, shape):
-        return (shape[0], shape[1] and shape[1] // 2, shape[2] // 8 * 2 * self.channels)
+        return (shape[0], shape[1] and shape[1] // self.stride, shape[2] // (4 * self.stride) * 2 * self.channels)
 
     def get_config(self):
-        return {**super().get_config(), "channels": self.channels}
+        return {**super().get_config(), "channels": self.channels, "stride": self.stride}
 
 
 @keras.saving.register_keras_serializable(package="elman")
 class PictureReader(keras.layers.Layer):
-    """Pictures of lines to the logits of every other column: convolutions, then as a `LineReader`.
+    """Pictures of lines to the logits of every `stride` columns: convolutions, then as a `LineReader`.
 
-    Args: classes, blank included; channels: see `Columns`; the rest as `RecurrentStack`.
+    Args: classes, blank included; channels, stride: see `Columns`; the rest as `RecurrentStack`.
 
     Shapes: frames (batch, columns, height) of ink in [0, 1], columns of zeros at the end are padding; to (batch,
-    columns / 2, classes). The number of columns is even.
+    columns / stride, classes). The number of columns is a multiple of `stride`.
     """
 
-    def __init__(self, classes, cell, units, layers, dropout=0.0, channels=24, **kwargs):
+    def __init__(self, classes, cell, units, layers, dropout=0.0, channels=24, stride=2, **kwargs):
         super().__init__(**kwargs)
         self.options = {
             "classes": classes, "cell": cell, "units": units, "layers": layers, "dropout": dropout,
-            "channels": channels,
+            "channels": channels, "stride": stride,
         }  # fmt: skip
-        self.columns = Columns(channels)
+        self.columns = Columns(channels, stride)
         self.stack = RecurrentStack(cell, units, layers, True, dropout)
         self.head = CTCHead(classes)
 
@@ -272,7 +272,7 @@ class PictureReader(keras.layers.Layer):
     def call(self, frames, training=False):
         some = ops.cast(ops.any(ops.not_equal(frames, 0.0), axis=-1), "float32")
         follows = ops.flip(ops.cumsum(ops.flip(some, 1), axis=1), 1) > 0  # this column or a later one has ink
-        there = follows[:, ::2]
+        there = follows[:, :: self.columns.stride]
         features = self.columns(frames, ops.cast(there, frames.dtype), training=training)
         return self.head(self.stack(features, there, training=training), there)
 
@@ -282,7 +282,7 @@ class PictureReader(keras.layers.Layer):
         return {"log_probs": ops.log_softmax(logits, axis=-1)}
 
     def compute_output_shape(self, shape):
-        return (shape[0], shape[1] and shape[1] // 2, self.options["classes"])
+        return (shape[0], shape[1] and shape[1] // self.columns.stride, self.options["classes"])
 
     def get_config(self):
         return {**super().get_config(), **self.options}

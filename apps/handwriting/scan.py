@@ -13,18 +13,19 @@ _ENOUGH = 4_000_000  # pixels: a larger picture is reduced first
 _MOST_COLUMNS = 48_000  # more than a decoder takes
 
 
-def prepare(picture: np.ndarray, height: int) -> np.ndarray:
+def prepare(picture: np.ndarray, height: int, stride: int) -> np.ndarray:
     """A picture (rows, columns) of grey as a model sees it: ink 1 and paper 0, `height` rows of which an x takes about
-    a quarter, the line straight, its strokes upright; (columns, height), an even number of columns.
+    a quarter, the line straight, its strokes upright; (columns, height), a multiple of `stride` columns.
 
-    Neither the size of the paper, its shade nor the climb of the line matters. A blank picture gives four columns of 0.
+    Neither the size of the paper, its shade nor the climb of the line matters. A blank picture gives `2 * stride`
+    columns of 0.
     """
     if picture.size > _ENOUGH:
         share = np.sqrt(_ENOUGH / picture.size)
         picture = resize(picture, *(max(int(size * share), 1) for size in picture.shape))
     ink, mask = _inked(picture)
     if not mask.any():
-        return np.zeros((4, height), np.float32)
+        return np.zeros((2 * stride, height), np.float32)
     rows, columns = _span(mask.any(1)), _span(mask.any(0))
     ink, mask = ink[slice(*rows), slice(*columns)], mask[slice(*rows), slice(*columns)]
     at = np.argwhere(mask)[:, ::-1] * [1.0, -1.0]  # x, and y up
@@ -41,8 +42,9 @@ def prepare(picture: np.ndarray, height: int) -> np.ndarray:
     known = np.flatnonzero(mask.any(0))
     centre = (0.5 - middle - np.interp((np.arange(small.shape[1]) + 0.5) / across - 0.5, known, steady[known])) * down
     found = _warped(small, centre, _slant(ink, mask), height)
-    end = _span(found.any(1))[1]  # columns of zeros at the end would pass for padding
-    return found[: max(end + end % 2, 4)].astype(np.float32)
+    end = max(_span(found.any(1))[1], stride + 1)  # columns of zeros at the end would pass for padding
+    whole = -(-end // stride) * stride
+    return np.pad(found, ((0, max(whole - len(found), 0)), (0, 0)))[:whole].astype(np.float32)
 
 
 def _inked(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +107,7 @@ def _warped(picture: np.ndarray, centre: np.ndarray, slant: float, height: int) 
     """(columns, height) around the row `centre` of each column, sheared upright; beyond the picture there is no ink."""
     up = height / 2 - 0.5 - np.arange(height)
     reach = int(abs(slant) * height / 4) + 2
-    columns = 2 * -(-(picture.shape[1] + 2 * reach) // 2)
+    columns = picture.shape[1] + 2 * reach
     x = (np.arange(columns) - reach)[:, None] + slant * up
     padded = np.pad(picture, 1)
     x = np.clip(x, -1, picture.shape[1]) + 1

@@ -11,6 +11,7 @@ from elman.apps.core.batching import Batches
 from elman.apps.core.config import TrainingConfig
 from elman.apps.core.errors import ElmanError, UsageError
 from elman.apps.core.source import Source
+from elman.layers import LSTMCell, Recurrent
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype("float32")
@@ -28,6 +29,12 @@ def model():
     return keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dropout(0.3), keras.layers.Dense(1)]
     )
+
+
+def recurrent():
+    keras.utils.set_random_seed(3)
+    reads = Recurrent(LSTMCell(4))
+    return keras.Sequential([keras.Input((3,)), keras.layers.Reshape((3, 1)), reads, keras.layers.Dense(1)])
 
 
 def fit(directory, config=CONFIG, net=None, train=None, **options):
@@ -105,20 +112,42 @@ def test_the_optimizer_is_as_configured(clip, weight_decay):
     assert not made.use_ema
 
 
+def test_muon_makes_the_steps_of_matrices_orthogonal(tmp_path):
+    """All singular values of a step are near one, and it is of the size of Adam's; the last layer's are Adam's."""
+    config = dataclasses.replace(CONFIG, optimizer="muon", epochs=1, learning_rate=0.01)
+    before = [v.numpy() for v in recurrent().trainable_variables]
+    net, _ = fit(tmp_path, config, recurrent(), rows=config.batch_size)
+    steps = {v.path: v.numpy() - old for v, old in zip(net.trainable_variables, before, strict=True)}
+    step = next(step for path, step in steps.items() if path.endswith("recurrent_kernel"))
+    values = np.linalg.svd(step, compute_uv=False)
+    assert values.min() > 0.5 * values.max()
+    assert np.sqrt((step**2).mean()) == pytest.approx(0.4 * 0.01, rel=0.3)
+    dense = next(step for step in steps.values() if step.shape == (4, 1))
+    np.testing.assert_allclose(np.abs(dense), 0.01, rtol=1e-2)
+
+
+def test_muon_has_one_rate_for_all_layers():
+    with pytest.raises(UsageError, match="--optimizer adam"):
+        dataclasses.replace(CONFIG, optimizer="muon", rates=("*=0.5",))
+
+
 # Fit
 
 
-@pytest.mark.parametrize("average", [0.0, 0.8])
+@pytest.mark.parametrize(
+    ("average", "optimizer", "make"), [(0.0, "adam", model), (0.8, "adam", model), (0.8, "muon", recurrent)]
+)
 @pytest.mark.parametrize("stop", [1, 3])
-def test_resume_gives_the_history_and_weights_of_an_unbroken_run(tmp_path, average, stop):
-    config = dataclasses.replace(CONFIG, average=average, schedule="cosine", warmup_steps=3)
-    whole, expected = fit(tmp_path / "whole", config, rows=20)
-    fit(tmp_path / "broken", config, rows=20, on_epoch=lambda history: "stopped" if len(history) == stop else "")
+def test_resume_gives_the_history_and_weights_of_an_unbroken_run(tmp_path, average, optimizer, make, stop):
+    config = dataclasses.replace(CONFIG, average=average, optimizer=optimizer, schedule="cosine", warmup_steps=3)
+    whole, expected = fit(tmp_path / "whole", config, make(), rows=20)
+    broken = {"rows": 20, "on_epoch": lambda history: "stopped" if len(history) == stop else ""}
+    fit(tmp_path / "broken", config, make(), **broken)
     with (tmp_path / "broken" / "history.csv").open() as file:
         assert len(list(csv.DictReader(file))) == stop
     keras.utils.set_random_seed(99)
     RNG.normal()
-    resumed, found = fit(tmp_path / "broken", config, rows=20, resume=True)
+    resumed, found = fit(tmp_path / "broken", config, make(), rows=20, resume=True)
     assert without_seconds(found.history) == without_seconds(expected.history)
     assert found.best_epoch == expected.best_epoch
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):

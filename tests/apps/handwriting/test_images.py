@@ -49,12 +49,12 @@ def test_weather_and_variation_leave_a_picture():
     rng = np.random.default_rng(0)
     (ink,) = written(1, length=10)
     clean = images.render(ink, 40, 3)
-    before = scan.prepare(clean, 32)
+    before = scan.prepare(clean, 32, 2)
     for _ in range(10):
         worn = images.weather(clean, rng)
         assert worn.shape == clean.shape
         assert 0 <= worn.min() <= worn.max() <= 1
-        found = scan.prepare(worn, 32)
+        found = scan.prepare(worn, 32, 2)
         width = min(len(found), len(before))
         assert abs(len(found) - len(before)) < 0.25 * len(before)
         assert (

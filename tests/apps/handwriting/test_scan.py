@@ -28,16 +28,16 @@ def alike(found, other):
 
 def test_paper_and_brightness_do_not_matter():
     picture = rendered(lambda at: at)
-    plain = scan.prepare(picture, 32)
-    assert plain.shape[1] == 32
-    assert len(plain) % 2 == 0
-    assert plain[-2:].any()
+    plain = scan.prepare(picture, 36, 3)
+    assert plain.shape[1] == 36
+    assert len(plain) % 3 == 0
+    assert plain[-3:].any()
     large = np.ones((picture.shape[0] + 60, picture.shape[1] + 80))
     large[25 : 25 + len(picture), 30 : 30 + picture.shape[1]] = picture
     shade = np.linspace(0, 0.25, large.shape[1]) + np.linspace(0.1, 0, len(large))[:, None]
     # more paper, faint, white on black, uneven light
     for other in (large, 0.3 + 0.4 * large, 1 - large, 0.6 * large + shade):
-        found = scan.prepare(other, 32)
+        found = scan.prepare(other, 36, 3)
         assert abs(len(found) - len(plain)) <= 4
         assert alike(found, plain) > 0.97
 
@@ -57,7 +57,7 @@ def test_paper_and_brightness_do_not_matter():
     ],
 )
 def test_climb_slant_size_and_sag_are_taken_out(move):
-    plain, moved = scan.prepare(rendered(lambda at: at), 40), scan.prepare(rendered(move), 40)
+    plain, moved = scan.prepare(rendered(lambda at: at), 40, 2), scan.prepare(rendered(move), 40, 2)
     assert abs(len(moved) - len(plain)) < 0.15 * len(plain)
     assert abs(np.average(np.arange(40), weights=moved.sum(0)) - 19.5) < 2
     assert (moved.sum(1) > 0).mean() > 0.7
@@ -67,7 +67,7 @@ def test_climb_slant_size_and_sag_are_taken_out(move):
 
 
 def test_resolution_does_not_matter():
-    small, large = (scan.prepare(rendered(lambda at: at, height, height / 20), 40) for height in (60, 240))
+    small, large = (scan.prepare(rendered(lambda at: at, height, height / 20), 40, 2) for height in (60, 240))
     assert alike(images.resize(large, len(small), 40), small) > 0.9
 
 
@@ -75,25 +75,27 @@ def test_a_ruled_line_is_not_taken_for_the_writing():
     picture = rendered(lambda at: at)
     ruled = np.pad(picture, ((10, 40), (20, 20)), constant_values=1.0)
     ruled[-5] = 0.4
-    found, plain = scan.prepare(ruled, 40), scan.prepare(picture, 40)
+    found, plain = scan.prepare(ruled, 40, 2), scan.prepare(picture, 40, 2)
     assert abs(len(found) - len(plain)) <= 6
     assert alike(found, plain) > 0.9
 
 
 def test_a_blank_picture_has_no_ink():
-    assert not scan.prepare(np.full((40, 200), 0.9), 32).any()
+    assert not scan.prepare(np.full((40, 200), 0.9), 32, 2).any()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 4), (2, 2), (2, 90_000)])
-def test_pictures_of_few_pixels_give_frames(shape):
-    found = scan.prepare(np.random.default_rng(0).random(shape), 32)
-    assert found.shape[1] == 32
-    assert len(found) % 2 == 0
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_pictures_of_few_pixels_give_frames(shape, stride):
+    found = scan.prepare(np.random.default_rng(0).random(shape), 12 * stride, stride)
+    assert found.shape[1] == 12 * stride
+    assert len(found) % stride == 0
+    assert len(found) >= 2 * stride
     assert np.isfinite(found).all()
 
 
 def test_noise_alone_gives_frames():
-    found = scan.prepare(np.random.default_rng(0).random((80, 600)), 32)
+    found = scan.prepare(np.random.default_rng(0).random((80, 600)), 32, 2)
     assert np.isfinite(found).all()
     assert len(found) < 3000
 
@@ -104,7 +106,7 @@ def test_large_pictures_are_bounded(shape):
     picture = np.ones(shape, np.float32)
     picture[shape[0] // 2, ::7] = 0.0
     picture[shape[0] // 2 + 1, ::14] = 0.0
-    found = scan.prepare(picture, 40)
+    found = scan.prepare(picture, 40, 2)
     assert found.shape[1] == 40
     assert len(found) < 50_000
     assert np.isfinite(found).all()
