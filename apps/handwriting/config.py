@@ -35,10 +35,11 @@ class Config(TrainingConfig):
     """Points in a frame, the step of the network."""
     curves: bool = False
     """Frames are cubic Bézier curves, as few as follow the ink, instead of points (online)."""
-    height: int = 60
+    height: int = 40
     """Rows that a picture of a line is made into (offline); a multiple of four times --stride."""
-    stride: int = 3
-    """Columns of a picture that become one frame (offline): the stride of the first convolution, also over rows."""
+    stride: int = 2
+    """Columns of a picture that become one frame (offline): the stride of the first convolution, also over rows; 1 to
+    4."""
     channels: int = 24
     """Channels of the first convolution (offline); the next two have twice as many."""
     copies: int = 1
@@ -59,10 +60,11 @@ class Config(TrainingConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("lines", "length", "units", "layers", "stack", "copies", "channels", "stride"):
+        for name in ("lines", "length", "units", "layers", "stack", "copies", "channels"):
             require_least(self, name, 1)
         for name in ("lines_per_epoch", "vary"):
             require_least(self, name, 0)
+        require(1 <= self.stride <= 4, f"--stride: expected 1 to 4, received {self.stride}")
         rows = 4 * self.stride
         whole = self.height >= rows and self.height % rows == 0
         require(whole, f"--height: expected a multiple of {rows} (4 × --stride), received {self.height}")
@@ -136,17 +138,20 @@ class AdaptOptions:
 
 
 _QUICK = Config(
-    lines=9000,
+    lines=36000,
+    lines_per_epoch=9000,
     units=96,
     layers=2,
     stack=6,
     length=24,
+    dropout=0.0,  # no line comes twice: nothing can be learnt by heart
     batch_size=16,
+    optimizer="muon",
     learning_rate=3e-3,
     schedule="cosine",
     warmup_steps=50,
     average=0.995,
-    epochs=5,
+    epochs=4,
     patience=0,
 )
 _ONLINE = dataclasses.replace(
@@ -156,16 +161,14 @@ _ONLINE = dataclasses.replace(
     length=64,
     lines_per_epoch=8000,
     epochs=50,
-    dropout=0.0,  # no line comes twice: nothing can be learnt by heart
+    optimizer="adam",
     warmup_steps=200,
     average=0.998,
 )
 _TINY = dataclasses.replace(_ONLINE, lines=320000, epochs=40, units=64, layers=2)
 _STREAMING = dataclasses.replace(_ONLINE, lines=320000, epochs=40, model="streaming", units=128, layers=2)
 _ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, lines=200000, epochs=25)
-_OFFLINE = dataclasses.replace(
-    _ONLINE, model="offline", optimizer="muon", channels=32, length=36, lines=200000, epochs=25
-)
+_OFFLINE = dataclasses.replace(_ONLINE, model="offline", length=36, lines=200000, epochs=25)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",

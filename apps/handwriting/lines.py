@@ -10,7 +10,7 @@ from ..core.source import Source
 from .codec import Codec
 from .ink import Ink
 
-_ROUND = 24  # batches are padded to a multiple of so many frames, and of so many characters
+_ROUND = 24  # batches are padded to a multiple of so many frames (of pictures: of every stride), and of characters
 
 
 @dataclass(frozen=True)

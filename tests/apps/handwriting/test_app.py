@@ -158,7 +158,7 @@ def test_bad_ink_is_one_line_and_leaves_nothing(name, ink_run, tmp_path, elman):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--split", "0.9", "0.9", "0.9"), "--split"), (("--stack", "0"), "--stack"), (("--height", "30"), "--height"),
+        (("--split", "0.9", "0.9", "0.9"), "--split"), (("--stack", "0"), "--stack"), (("--height", "30"), "--height"), (("--stride", "0"), "--stride"),
         (("--spacing", "0"), "--spacing"), (("--dropout", "1"), "--dropout"),
     ],
 )  # fmt: skip

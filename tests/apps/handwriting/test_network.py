@@ -18,6 +18,7 @@ from .lines import written
 
 SMALL = {"units": 5, "layers": 2, "channels": 2}
 CONFIGS = {name: Config(model=name, **SMALL) for name in ("online", "streaming", "offline")}
+CONFIGS["tall"] = dataclasses.replace(CONFIGS["offline"], height=24, stride=3)
 
 
 def codec_of(config):
