@@ -158,8 +158,8 @@ def test_bad_ink_is_one_line_and_leaves_nothing(name, ink_run, tmp_path, elman):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--split", "0.9", "0.9", "0.9"), "--split"), (("--stack", "0"), "--stack"), (("--height", "30"), "--height"), (("--stride", "0"), "--stride"),
-        (("--spacing", "0"), "--spacing"), (("--dropout", "1"), "--dropout"),
+        (("--split", "0.9", "0.9", "0.9"), "--split"), (("--stack", "0"), "--stack"), (("--height", "30"), "--height"),
+        (("--stride", "0"), "--stride"), (("--spacing", "0"), "--spacing"), (("--dropout", "1"), "--dropout"),
     ],
 )  # fmt: skip
 def test_wrong_configurations_are_refused(words, message, tmp_path, elman):
