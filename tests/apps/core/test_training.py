@@ -121,7 +121,7 @@ def test_muon_makes_the_steps_of_matrices_orthogonal(tmp_path):
     step = next(step for path, step in steps.items() if path.endswith("recurrent_kernel"))
     values = np.linalg.svd(step, compute_uv=False)
     assert values.min() > 0.5 * values.max()
-    assert np.sqrt((step**2).mean()) == pytest.approx(0.4 * 0.01, rel=0.3)
+    assert np.sqrt((step**2).mean()) == pytest.approx(0.4 * 0.01, rel=0.4)
     dense = next(step for step in steps.values() if step.shape == (4, 1))
     np.testing.assert_allclose(np.abs(dense), 0.01, rtol=1e-2)
 
