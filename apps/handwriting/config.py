@@ -166,7 +166,16 @@ _ONLINE = dataclasses.replace(
     average=0.998,
 )
 _TINY = dataclasses.replace(_ONLINE, lines=320000, epochs=40, units=64, layers=2)
-_STREAMING = dataclasses.replace(_ONLINE, lines=320000, epochs=40, model="streaming", units=128, layers=2)
+_STREAMING = dataclasses.replace(
+    _ONLINE,
+    lines=320000,
+    epochs=40,
+    model="streaming",
+    units=128,
+    layers=2,
+    optimizer="muon",
+    learning_rate=1.5e-3,
+)
 _ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, lines=200000, epochs=25)
 _OFFLINE = dataclasses.replace(_ONLINE, model="offline", length=36, lines=200000, epochs=25)
 _PENDIGITS = Config(
