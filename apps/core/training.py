@@ -202,7 +202,7 @@ def _check(config, train: Source) -> None:
     if config.watch_gradients:
         distribution.require_one("--watch-gradients")
     if config.optimizer == "muon":
-        distribution.require_one("--optimizer muon")
+        distribution.require_one("--optimizer muon (unlike adam)")
     if train.chains:
         distribution.require_one("windows that carry their states over")
         if config.precision == "mixed_float16":
