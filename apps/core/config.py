@@ -21,7 +21,8 @@ class TrainingConfig:
     batch_size: int = 64
     """Sequences per step."""
     optimizer: Literal["adam", "muon"] = "adam"
-    """adam; or muon, which makes the steps of the recurrent layers' matrices orthogonal (Adam's for the rest)."""
+    """adam; or muon, which makes the steps of matrices inside the network orthogonal, recurrent layers' above all; the
+    rest (embeddings, dense layers, convolutions, biases) is Adam's."""
     learning_rate: float = 1e-3
     """The optimizer's step size, the peak of the schedule."""
     schedule: Literal["constant", "cosine", "decay", "plateau"] = "constant"
@@ -81,11 +82,8 @@ class TrainingConfig:
         require(self.unfreeze_after > 0 or not self.unfreeze_every, "--unfreeze-every: give --unfreeze-after too")
         for text in self.rates:
             split_rate(text)
-        layerwise = self.rates or self.layer_decay != 1 or self.unfreeze_after
-        require(
-            self.optimizer == "adam" or not layerwise,
-            "--rates, --layer-decay, --unfreeze-after: with --optimizer adam",
-        )
+        one = self.optimizer == "adam" or not self.layerwise
+        require(one, "--rates, --layer-decay, --unfreeze-after: with --optimizer adam")
         require(0 < self.layer_decay <= 1, f"--layer-decay: expected a factor in (0, 1], received {self.layer_decay}")
         require(not (self.clip_norm and self.clip_value), "--clip-value: give --clip-norm 0 with it; one clips")
         require(self.seed < 2**32, f"--seed: expected less than 2³², received {self.seed}")
@@ -93,6 +91,11 @@ class TrainingConfig:
         require(0 < self.decay <= 1, f"--decay: expected a factor in (0, 1], received {self.decay}")
         rate = self.learning_rate
         require(0 < rate < float("inf"), f"--learning-rate: expected a positive number, received {rate}")
+
+    @property
+    def layerwise(self) -> bool:
+        """Whether layers learn at different rates, so that the optimizer needs a factor for each."""
+        return bool(self.rates or self.layer_decay != 1 or (self.freeze and self.unfreeze_after))
 
 
 @dataclass(frozen=True)

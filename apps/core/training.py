@@ -94,8 +94,8 @@ def optimizer(config, rate) -> keras.optimizers.Optimizer:
     """Adam (AdamW with weight decay) or Muon as a TrainingConfig says, with its `schedule`.
 
     Muon's are the matrices whose layer is not `Dense`, which is mostly the last one, and no embedding. The root mean
-    square of its steps is 0.4 of the learning rate, twice as much as Liu et al. 2025 take to match Adam's: recurrent
-    networks learnt faster so.
+    square of its steps is 0.4 of the learning rate, twice as much as Liu et al. 2025 take to match Adam's: readers of
+    handwriting learnt faster so (the README of that application).
 
     References: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks; Liu et al. 2025, Muon is
     scalable for LLM training.
@@ -106,7 +106,7 @@ def optimizer(config, rate) -> keras.optimizers.Optimizer:
         decay = config.weight_decay or None
         options |= {"weight_decay": decay, "adam_weight_decay": decay}
         return keras.optimizers.Muon(rate, exclude_layers=["dense"], rms_rate=0.4, **options)
-    if transfer.layerwise(config) or distribution.mirrored():
+    if config.layerwise or distribution.mirrored():
         return transfer.LayerwiseAdam(rate, config.weight_decay, **options)
     if config.weight_decay:
         return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **options)

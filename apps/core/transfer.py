@@ -243,14 +243,9 @@ def factors(found, config) -> dict[str, float]:
     }
 
 
-def layerwise(config) -> bool:
-    """Whether layers learn at different rates, so that the optimizer needs a factor for each."""
-    return bool(config.rates or config.layer_decay != 1 or (config.freeze and config.unfreeze_after))
-
-
 def set_rates(model, config, epoch: int) -> None:
     """Gives the optimizer of a compiled model the factors of an epoch (from 0), where layers differ."""
-    if not layerwise(config):
+    if not config.layerwise:
         return
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     found = layers(model)

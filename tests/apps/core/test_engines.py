@@ -310,6 +310,7 @@ def test_the_bundle_is_complete(tiny):
     read = bundle.read_bundle(path, "tiny")
     assert read.config == {"size": 1}
     assert read.codec == {"words": ["a"]}
+    assert all(s.steps for s in read.signatures.values() if s.by_steps)
     found = {n: dataclasses.replace(s, by_steps=False) for n, s in read.signatures.items()}  # that is measured
     assert found == {n: dataclasses.replace(s, function=None) for n, s in tiny.signatures.items()}
     on_disk = {str(f.relative_to(path)) for f in path.rglob("*") if f.is_file()} - {"bundle.json"}
