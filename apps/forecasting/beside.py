@@ -8,9 +8,10 @@ from keras import ops
 class LinearMap(keras.layers.Layer):
     """x W, to which each series may add x W_s.
 
-    Args: lookback, horizon: steps. series: how many series have a map of their own, 0 for none.
+    Args: lookback: how many numbers x has. horizon: steps. series: how many series have a map of their own, 0 for none.
 
-    Shapes: x (batch, lookback), the past less its last value; series (batch,), 0 an unknown one; to (batch, horizon).
+    Shapes: x (batch, lookback), the past less its last value, or levels; series (batch,), 0 an unknown one; to (batch,
+    horizon).
 
     Reference: Zeng et al. 2023, NLinear (arXiv:2205.13504). Departure: the maps of single series.
     """

@@ -54,10 +54,11 @@ class Config(TrainingConfig):
     """Share of the units dropped before the output."""
     segment: int = 13
     """Steps in a segment (segment)."""
-    beside: tuple[Literal["linear", "series", "period"], ...] = ()
+    beside: tuple[Literal["linear", "series", "period", "reverting"], ...] = ()
     """Linear forecasts beside the recurrent one, each trained by its own loss (segment); the forecast is the mean of
     all, since their errors differ. linear: of the whole look-back; series: with a map for each series too; period: of
-    the same step of past seasons."""
+    the same step of past seasons; reverting: the same, and of how far the series stands from its usual level (--scaling
+    series), by maps of the mean of the last step, quarter of a season, one, three and seven seasons, and look-back."""
     anchor: Literal["last", "season", "mix", "fit"] = "mix"
     """What a forecast is measured from (segment): the last value, the same step of the last season, or a learnt average
     of both and of up to two seasons before (mix), which in `fit` count at the present level too, and the more, the
@@ -116,6 +117,8 @@ class Config(TrainingConfig):
         require(not self.beside or self.model == "segment", "--beside: expected --model segment with it")
         require(len(set(self.beside)) == len(self.beside), f"--beside: expected each once, received {self.beside}")
         require(0.5 in self.levels, "--levels: 0.5 (the median) must be among them")
+        usual = "reverting" not in self.beside or self.scaling == "series"
+        require(usual, "--beside reverting: expected --scaling series with it")
         require(all(lag >= 1 for lag in self.lags), f"--lags: expected 1 or more, received {self.lags}")
 
 
@@ -143,7 +146,7 @@ _SEGMENT_PAPER = Config(
     data="ETTh1.csv", layout="wide", split=(8640, 2880, 2880), horizon=96, lookback=720, calendar=False,
     units=256, embedding=0, segment=48, anchor="last", scaling="series", loss="mae", dropout=0.2, batch_size=448,
     learning_rate=2e-3, schedule="cosine", warmup_steps=20, average=0.97, epochs=6, windows_per_epoch=13824,
-    clip_norm=0.0, beside=("series", "period"),
+    clip_norm=0.0, beside=("series", "reverting"),
 )  # fmt: skip
 _EXCHANGE_RATE = Config(
     data="exchange_rate.csv", layout="wide", split=(0.7, 0.1, 0.2), horizon=96, lookback=96, calendar=False,

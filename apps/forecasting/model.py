@@ -33,8 +33,9 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
     if "series" in config.beside and len(codec.ids) > MOST_MAPPED:
         found = f"the data have {len(codec.ids)}; linear has one map for all"
         raise UsageError(f"--beside series: expected at most {MOST_MAPPED} series, {found}")
-    if "period" in config.beside and not 1 < codec.season <= codec.lookback:
-        raise UsageError(f"--beside period: expected a season within the look-back of {codec.lookback} steps")
+    periodic = [kind for kind in config.beside if kind in ("period", "reverting")]
+    if periodic and not 1 < codec.season <= codec.lookback:
+        raise UsageError(f"--beside {periodic[0]}: expected a season within the look-back of {codec.lookback} steps")
     return SegmentNetwork(
         codec.lookback,
         codec.horizon,
@@ -54,8 +55,15 @@ def _segment(config, codec: Codec) -> SegmentNetwork:
         dropout=config.dropout,
         beside=config.beside,
         period=codec.season,
+        spans=_spans(codec),
         name="network",
     )
+
+
+def _spans(codec: Codec) -> tuple[int, ...]:
+    """Steps over which levels are means: from the last one to the whole look-back."""
+    steps = (1, codec.season // 4, codec.season, 3 * codec.season, 7 * codec.season, codec.lookback)
+    return tuple(sorted({span for span in steps if 0 < span <= codec.lookback}))
 
 
 def _deepar(config, codec: Codec) -> AutoregressiveNetwork:
@@ -98,7 +106,7 @@ def _inputs(codec: Codec, steps: int) -> list[Spec]:
 def rows(config, codec: Codec) -> dict[str, tuple[int, list[str]]]:
     """Weights with a row for each series: (axis, names of the rows); for `--init-from`."""
     names = ["", *codec.ids]
-    return {"network/series": (0, names), "network/series/own": (0, names)}
+    return {path: (0, names) for path in ("network/series", "network/series/own", "network/levels/own")}
 
 
 @keras.saving.register_keras_serializable(package="elman")

@@ -60,7 +60,11 @@ class SegmentNetwork(keras.layers.Layer):
     (Bates and Granger 1969). With `log` all of it is of symlog(y).
 
     With `beside` there are linear forecasts of the same scaled values too. `combined` moves the recurrent one to the
-    mean of its median and theirs; `ScaledLoss` trains each apart, so that their errors differ (see above).
+    mean of its median and theirs; `ScaledLoss` trains each apart, so that their errors differ (see above). One of them
+    also goes back towards the usual level of its series, which is x = 0 where `tables` is given:
+
+        l_k    = the mean of what was observed in the last spans[k] steps of x
+        ŷ      = the forecast of `period` + l W + l W_s          W_s: a map for each series
 
     Args:
         lookback, horizon, segment: steps. units: hidden units. embedding: width of the series embedding.
@@ -70,7 +74,7 @@ class SegmentNetwork(keras.layers.Layer):
         cycles: pairs (steps back, length) of the cycles of a learnt anchor; none for a fixed one.
         fit: whether the look-back weighs the anchors. log: whether the values are y or symlog(y).
         beside: linear forecasts beside the recurrent one: `linear`, `series` (a `LinearMap`, in `series` with a map for
-            each), `period` (a `PeriodMap` of `period` steps).
+            each), `period` (a `PeriodMap` of `period` steps), `reverting` (the same, with the levels of `spans`).
         tables: location and scale of each series; empty lists standardise by the window.
         floors: the least scale of a window by series (`Codec.floors`).
         cell, dropout: `gru` or `lstm`; the share of units dropped before V.
@@ -102,6 +106,7 @@ class SegmentNetwork(keras.layers.Layer):
         dropout=0.0,
         beside=(),
         period=0,
+        spans=(),
         **kwargs,
     ):
         kwargs.setdefault("dtype", "float32")  # under mixed precision the cell and dense layers alone take 16 bits
@@ -110,7 +115,7 @@ class SegmentNetwork(keras.layers.Layer):
             "lookback": lookback, "horizon": horizon, "segment": segment, "units": units, "embedding": embedding,
             "series": series, "outputs": outputs, "centre": centre, "season": season, "cycles": cycles,
             "fit": fit, "log": log, "tables": tables, "floors": floors, "cell": cell, "dropout": dropout,
-            "beside": beside, "period": period,
+            "beside": beside, "period": period, "spans": spans,
         }  # fmt: skip
         self.lookback, self.horizon, self.segment, self.season = lookback, horizon, segment, season
         self.outputs, self.centre, self.series = outputs, centre, series
@@ -128,11 +133,13 @@ class SegmentNetwork(keras.layers.Layer):
         self.segment_out = keras.layers.Dense(segment * outputs, name="segment_out")
         self.gap = -(-horizon // 2)  # steps ahead at which anchors are compared
         self.beside = [self._beside(kind, series, period) for kind in beside]
+        self.spans = spans
+        self.levels = LinearMap(len(spans), horizon, series, dtype="float32", name="levels")
         self.mixing = keras.layers.Dense(1 + (1 + fit) * len(self.cycles), kernel_initializer="zeros", name="mixing")
 
     def _beside(self, kind, series, period):
         options = {"dtype": "float32", "name": kind}
-        if kind == "period":
+        if kind in ("period", "reverting"):
             return PeriodMap(self.lookback, self.horizon, period, **options)
         return LinearMap(self.lookback, self.horizon, series if kind == "series" else 0, **options)
 
@@ -150,6 +157,8 @@ class SegmentNetwork(keras.layers.Layer):
         self.segment_out.build((None, None, units))
         for layer in self.beside:
             layer.build(None)
+        if "reverting" in self.options["beside"]:
+            self.levels.build(None)
         if self.cycles:
             self.mixing.build((None, None, units))
         if self.fit:
@@ -181,6 +190,8 @@ class SegmentNetwork(keras.layers.Layer):
         last = scaled[:, -1:]
         for layer in self.beside:
             more = layer(scaled - last, series) if isinstance(layer, LinearMap) else layer(scaled - last)
+            if layer.name == "reverting":
+                more = more + self.levels(self.means(scaled, observed), series)
             forecasts.append((more + last)[..., None])
         tail = ops.broadcast_to(ops.stack([loc, scale], axis=-1), (ops.shape(y)[0], self.horizon, 2))
         return ops.concatenate([*forecasts, tail], axis=-1)
@@ -216,6 +227,14 @@ class SegmentNetwork(keras.layers.Layer):
         anchor = ops.tile(scaled[:, self.lookback - self.season :], (1, cycles))[:, : self.horizon]
         year = scaled[:, self.season :] - scaled[:, : self.lookback - self.season]
         return anchor, [scaled - last, ops.pad(year, ((0, 0), (self.season, 0)))]
+
+    def means(self, scaled, observed):
+        """The mean of each span, the last value where nothing in it was observed: (batch, spans)."""
+        last = scaled[:, -1:]
+        moved = (scaled - last) * observed
+        parts = [(moved[:, self.lookback - span :], observed[:, self.lookback - span :]) for span in self.spans]
+        means = [ops.sum(change, axis=1) / ops.maximum(ops.sum(there, axis=1), 1.0) for change, there in parts]
+        return last + ops.stack(means, axis=-1)
 
     def mixed(self, scaled, observed, decoded):
         """An average of what past values say of the horizon, weighted by segment: (batch, horizon)."""

@@ -177,13 +177,17 @@ def segment_by_hand(net, codec, setting, row):
         out = quantiles
     out = out + anchor[:, None]
     others = [x[-1] + beside(layer, x - x[-1], row["series"], horizon) for layer in net.beside]
+    if "reverting" in setting.beside:
+        seen = [(x[-k:], row["observed"][-k:] > 0) for k in net.spans]
+        level = [past[there].mean() if there.any() else x[-1] for past, there in seen]
+        others[-1] = others[-1] + level @ (np.array(net.levels.kernel) + np.array(net.levels.own)[row["series"]])
     out += np.mean([out[:, net.centre], *others], axis=0)[:, None] - out[:, net.centre, None]
     return out * scale + loc
 
 
 def beside(layer, x, series, horizon):
     """The linear forecasts in loops."""
-    if layer.name != "period":
+    if layer.name not in ("period", "reverting"):
         kernel = np.array(layer.kernel) + (np.array(layer.own)[series] if layer.name == "series" else 0)
         return x @ kernel
     period, near, weights = layer.period, np.array(layer.smooth.kernel)[:, 0, 0], np.array(layer.dense.kernel)
@@ -212,6 +216,7 @@ SEGMENT = {"horizon": 7, "lookback": 22, "segment": 4, "units": 6, "embedding": 
         ({"anchor": "fit", "anchor_season": 9, "loss": "mae"}, {"gaps": False}),
         ({"beside": ("linear", "series", "period")}, {}),
         ({"beside": ("series",), "loss": "mae", "anchor": "last"}, {"gaps": False, "count": 3}),
+        ({"beside": ("linear", "reverting"), "scaling": "series"}, {"count": 3}),
     ],
 )
 def test_the_segment_network_is_its_equations(monkeypatch, changes, options):
@@ -262,7 +267,7 @@ def test_each_forecast_beside_the_recurrent_one_learns_from_its_own_error(monkey
 
 
 def test_weights_of_a_series_are_named_with_a_row_for_each(monkeypatch):
-    setting = Config(**SEGMENT, beside=("linear", "series"))
+    setting = Config(**SEGMENT, beside=("series", "reverting"), scaling="series")
     loaded = load(monkeypatch, setting, count=10)
     weights = {v.path: v.shape for v in build(setting, loaded.codec).trainable_variables}
     rows = models.rows(setting, loaded.codec)
@@ -283,6 +288,8 @@ def test_maps_beside_want_few_series_and_a_season_within_the_past(monkeypatch):
         Config(beside=("linear", "linear"))
     with pytest.raises(UsageError, match="--model segment"):
         Config(**DEEPAR, beside=("linear",))
+    with pytest.raises(UsageError, match="--scaling series"):
+        Config(beside=("reverting",))
 
 
 def test_quantiles_of_a_segment_network_never_cross(monkeypatch):
