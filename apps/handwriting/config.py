@@ -156,16 +156,17 @@ _QUICK = Config(
 )
 _ONLINE = dataclasses.replace(
     _QUICK,
-    lines=400000,
+    lines=240000,
     layers=3,
     length=64,
     lines_per_epoch=8000,
-    epochs=50,
-    optimizer="adam",
+    epochs=30,
+    learning_rate=1.5e-3,
     warmup_steps=200,
     average=0.998,
 )
-_TINY = dataclasses.replace(_ONLINE, lines=320000, epochs=40, units=64, layers=2)
+_ADAM = dataclasses.replace(_ONLINE, optimizer="adam", learning_rate=3e-3)
+_TINY = dataclasses.replace(_ADAM, lines=320000, epochs=40, units=64, layers=2)
 _STREAMING = dataclasses.replace(
     _ONLINE,
     lines=320000,
@@ -173,11 +174,9 @@ _STREAMING = dataclasses.replace(
     model="streaming",
     units=128,
     layers=2,
-    optimizer="muon",
-    learning_rate=1.5e-3,
 )
-_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, lines=200000, epochs=25)
-_OFFLINE = dataclasses.replace(_ONLINE, model="offline", length=36, lines=200000, epochs=25)
+_ATTENTION = dataclasses.replace(_ADAM, model="attention", layers=2, lines=200000, epochs=25)
+_OFFLINE = dataclasses.replace(_ADAM, model="offline", length=36, lines=200000, epochs=25)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",
