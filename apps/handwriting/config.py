@@ -175,7 +175,7 @@ _STREAMING = dataclasses.replace(
     units=128,
     layers=2,
 )
-_ATTENTION = dataclasses.replace(_ADAM, model="attention", layers=2, lines=200000, epochs=25)
+_ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, length=36, lines=160000, epochs=20)
 _OFFLINE = dataclasses.replace(_ADAM, model="offline", length=36, lines=200000, epochs=25)
 _PENDIGITS = Config(
     model="classifier",
