@@ -165,8 +165,7 @@ _ONLINE = dataclasses.replace(
     warmup_steps=200,
     average=0.998,
 )
-_ADAM = dataclasses.replace(_ONLINE, optimizer="adam", learning_rate=3e-3)
-_TINY = dataclasses.replace(_ADAM, lines=320000, epochs=40, units=64, layers=2)
+_TINY = dataclasses.replace(_ONLINE, lines=320000, epochs=40, units=64, layers=2, optimizer="adam", learning_rate=3e-3)
 _STREAMING = dataclasses.replace(
     _ONLINE,
     lines=320000,
@@ -176,7 +175,9 @@ _STREAMING = dataclasses.replace(
     layers=2,
 )
 _ATTENTION = dataclasses.replace(_ONLINE, model="attention", layers=2, length=36, lines=160000, epochs=20)
-_OFFLINE = dataclasses.replace(_ADAM, model="offline", length=36, lines=200000, epochs=25)
+_OFFLINE = dataclasses.replace(
+    _ONLINE, model="offline", height=60, stride=3, channels=32, length=36, lines=200000, epochs=25
+)
 _PENDIGITS = Config(
     model="classifier",
     data="pendigits",
