@@ -75,6 +75,7 @@ class SegmentNetwork(keras.layers.Layer):
         fit: whether the look-back weighs the anchors. log: whether the values are y or symlog(y).
         beside: linear forecasts beside the recurrent one: `linear`, `series` (a `LinearMap`, in `series` with a map for
             each), `period` (a `PeriodMap` of `period` steps), `reverting` (the same, with the levels of `spans`).
+        spans: numbers of steps whose mean levels `reverting` looks at.
         tables: location and scale of each series; empty lists standardise by the window.
         floors: the least scale of a window by series (`Codec.floors`).
         cell, dropout: `gru` or `lstm`; the share of units dropped before V.
@@ -134,7 +135,8 @@ class SegmentNetwork(keras.layers.Layer):
         self.gap = -(-horizon // 2)  # steps ahead at which anchors are compared
         self.beside = [self._beside(kind, series, period) for kind in beside]
         self.spans = spans
-        self.levels = LinearMap(len(spans), horizon, series, dtype="float32", name="levels")
+        if "reverting" in beside:
+            self.levels = LinearMap(len(spans), horizon, series, dtype="float32", name="levels")
         self.mixing = keras.layers.Dense(1 + (1 + fit) * len(self.cycles), kernel_initializer="zeros", name="mixing")
 
     def _beside(self, kind, series, period):
