@@ -144,9 +144,8 @@ _CO2_DEEPAR = Config(
 )  # fmt: skip
 _SEGMENT_PAPER = Config(
     data="ETTh1.csv", layout="wide", split=(8640, 2880, 2880), horizon=96, lookback=720, calendar=False,
-    units=256, embedding=0, segment=48, anchor="last", scaling="series", loss="mae", dropout=0.2, batch_size=448,
-    learning_rate=2e-3, schedule="cosine", warmup_steps=20, average=0.97, epochs=6, windows_per_epoch=13824,
-    clip_norm=0.0, beside=("series", "reverting"),
+    units=256, embedding=128, segment=24, anchor="last", scaling="series", loss="mae", dropout=0.2, batch_size=448,
+    learning_rate=7e-4, schedule="decay", average=0.995, epochs=8, clip_norm=0.0, beside=("series", "reverting"),
 )  # fmt: skip
 _EXCHANGE_RATE = Config(
     data="exchange_rate.csv", layout="wide", split=(0.7, 0.1, 0.2), horizon=96, lookback=96, calendar=False,
