@@ -54,11 +54,12 @@ class Config(TrainingConfig):
     """Share of the units dropped before the output."""
     segment: int = 13
     """Steps in a segment (segment)."""
-    beside: tuple[Literal["linear", "series", "period", "reverting"], ...] = ()
-    """Linear forecasts beside the recurrent one, each trained by its own loss (segment); the forecast is the mean of
-    all, since their errors differ. linear: of the whole look-back; series: with a map for each series too; period: of
-    the same step of past seasons; reverting: the same, and of how far the series stands from its usual level (--scaling
-    series), by maps of the mean of the last step, quarter of a season, one, three and seven seasons, and look-back."""
+    beside: tuple[Literal["linear", "series", "period", "reverting", "recurrent"], ...] = ()
+    """Forecasts beside the recurrent one, each trained by its own loss (segment); the forecast is the mean of all,
+    since their errors differ. Linear ones: linear: of the whole look-back; series: with a map for each series too;
+    period: of the same step of past seasons; reverting: the same, and of how far the series stands from its usual level
+    (--scaling series), by maps of the mean of the last step, quarter of a season, one, three and seven seasons, and
+    look-back. And recurrent: another network like the first, of segments twice as long."""
     anchor: Literal["last", "season", "mix", "fit"] = "mix"
     """What a forecast is measured from (segment): the last value, the same step of the last season, or a learnt average
     of both and of up to two seasons before (mix), which in `fit` count at the present level too, and the more, the
@@ -144,8 +145,9 @@ _CO2_DEEPAR = Config(
 )  # fmt: skip
 _SEGMENT_PAPER = Config(
     data="ETTh1.csv", layout="wide", split=(8640, 2880, 2880), horizon=96, lookback=720, calendar=False,
-    units=256, embedding=128, segment=24, anchor="last", scaling="series", loss="mae", dropout=0.2, batch_size=448,
-    learning_rate=7e-4, schedule="decay", average=0.995, epochs=8, clip_norm=0.0, beside=("series", "reverting"),
+    units=256, embedding=128, segment=48, anchor="last", scaling="series", loss="mae", dropout=0.2, batch_size=448,
+    learning_rate=7e-4, schedule="cosine", average=0.995, epochs=5, clip_norm=0.0,
+    beside=("series", "reverting", "recurrent"),
 )  # fmt: skip
 _EXCHANGE_RATE = Config(
     data="exchange_rate.csv", layout="wide", split=(0.7, 0.1, 0.2), horizon=96, lookback=96, calendar=False,

@@ -106,7 +106,8 @@ def _inputs(codec: Codec, steps: int) -> list[Spec]:
 def rows(config, codec: Codec) -> dict[str, tuple[int, list[str]]]:
     """Weights with a row for each series: (axis, names of the rows); for `--init-from`."""
     names = ["", *codec.ids]
-    return {path: (0, names) for path in ("network/series", "network/series/own", "network/levels/own")}
+    weights = ("series", "series/own", "levels/own", "recurrent/series")
+    return {f"network/{weight}": (0, names) for weight in weights}
 
 
 @keras.saving.register_keras_serializable(package="elman")
@@ -117,7 +118,7 @@ class ScaledLoss(keras.losses.Loss):
         kind: `mse`, `mae` or `quantile`.
         levels: of the quantiles.
         log: whether the forecasts are of y or of symlog(y).
-        beside: how many linear forecasts stand beside, last; the loss is the mean of theirs and of the recurrent one's.
+        beside: how many forecasts stand beside, last; the loss is the mean of theirs and of the recurrent one's.
 
     Shapes: y_true (batch, horizon) raw, y_pred (batch, horizon, outputs + beside + 2) with loc and scale last; the
     sample weight (batch, horizon) is 0 where nothing was observed, and the mean is over what was.

@@ -59,9 +59,9 @@ class SegmentNetwork(keras.layers.Layer):
     and the weights are softmax(A d_j + a − γ log e), e being how far each was off within the look-back and γ learnt
     (Bates and Granger 1969). With `log` all of it is of symlog(y).
 
-    With `beside` there are linear forecasts of the same scaled values too. `combined` moves the recurrent one to the
-    mean of its median and theirs; `ScaledLoss` trains each apart, so that their errors differ (see above). One of them
-    also goes back towards the usual level of its series, which is x = 0 where `tables` is given:
+    With `beside` there are other forecasts of the same scaled values too, most of them linear. `combined` moves the
+    recurrent one to the mean of its median and theirs; `ScaledLoss` trains each apart, so that their errors differ (see
+    above). One of them also goes back towards the usual level of its series, which is x = 0 where `tables` is given:
 
         l_k    = the mean of what was observed in the last spans[k] steps of x
         ŷ      = the forecast of `period` + l W + l W_s          W_s: a map for each series
@@ -73,8 +73,9 @@ class SegmentNetwork(keras.layers.Layer):
         season: 0 anchors at the last value, otherwise at the same step of the last season.
         cycles: pairs (steps back, length) of the cycles of a learnt anchor; none for a fixed one.
         fit: whether the look-back weighs the anchors. log: whether the values are y or symlog(y).
-        beside: linear forecasts beside the recurrent one: `linear`, `series` (a `LinearMap`, in `series` with a map for
-            each), `period` (a `PeriodMap` of `period` steps), `reverting` (the same, with the levels of `spans`).
+        beside: forecasts beside the recurrent one: `linear`, `series` (a `LinearMap`, in `series` with a map for each),
+            `period` (a `PeriodMap` of `period` steps), `reverting` (the same, with the levels of `spans`), `recurrent`
+            (the median of such a network with weights of its own, whose segments are twice as long).
         spans: numbers of steps whose mean levels `reverting` looks at.
         tables: location and scale of each series; empty lists standardise by the window.
         floors: the least scale of a window by series (`Codec.floors`).
@@ -141,6 +142,9 @@ class SegmentNetwork(keras.layers.Layer):
 
     def _beside(self, kind, series, period):
         options = {"dtype": "float32", "name": kind}
+        if kind == "recurrent":
+            longer = {"segment": min(2 * self.segment, self.horizon), "outputs": 1, "centre": 0, "beside": ()}
+            return SegmentNetwork(**(self.options | longer), **options)
         if kind in ("period", "reverting"):
             return PeriodMap(self.lookback, self.horizon, period, **options)
         return LinearMap(self.lookback, self.horizon, series if kind == "series" else 0, **options)
@@ -158,7 +162,7 @@ class SegmentNetwork(keras.layers.Layer):
             self.known_in.build((None, None, known))
         self.segment_out.build((None, None, units))
         for layer in self.beside:
-            layer.build(None)
+            layer.build(shapes)
         if "reverting" in self.options["beside"]:
             self.levels.build(None)
         if self.cycles:
@@ -191,6 +195,9 @@ class SegmentNetwork(keras.layers.Layer):
         forecasts = [self.spread(outputs) + anchor[..., None]]
         last = scaled[:, -1:]
         for layer in self.beside:
+            if isinstance(layer, SegmentNetwork):
+                forecasts.append(layer(inputs, training=training, unroll=unroll)[..., :1])
+                continue
             more = layer(scaled - last, series) if isinstance(layer, LinearMap) else layer(scaled - last)
             if layer.name == "reverting":
                 more = more + self.levels(self.means(scaled, observed), series)

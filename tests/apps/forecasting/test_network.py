@@ -176,11 +176,15 @@ def segment_by_hand(net, codec, setting, row):
             quantiles[:, k] += sign * sum((softplus(out[:, i] - 2) for i in between), np.zeros(horizon))
         out = quantiles
     out = out + anchor[:, None]
-    others = [x[-1] + beside(layer, x - x[-1], row["series"], horizon) for layer in net.beside]
+    linear = [layer for layer in net.beside if layer.name != "recurrent"]
+    others = [x[-1] + beside(layer, x - x[-1], row["series"], horizon) for layer in linear]
     if "reverting" in setting.beside:
         seen = [(x[-k:], row["observed"][-k:] > 0) for k in net.spans]
         level = [past[there].mean() if there.any() else x[-1] for past, there in seen]
         others[-1] = others[-1] + level @ (np.array(net.levels.kernel) + np.array(net.levels.own)[row["series"]])
+    for layer in [layer for layer in net.beside if layer not in linear]:
+        alone = dataclasses.replace(setting, beside=())
+        others.append((segment_by_hand(layer, codec, alone, row)[:, 0] - loc) / scale)
     out += np.mean([out[:, net.centre], *others], axis=0)[:, None] - out[:, net.centre, None]
     return out * scale + loc
 
@@ -217,6 +221,7 @@ SEGMENT = {"horizon": 7, "lookback": 22, "segment": 4, "units": 6, "embedding": 
         ({"beside": ("linear", "series", "period")}, {}),
         ({"beside": ("series",), "loss": "mae", "anchor": "last"}, {"gaps": False, "count": 3}),
         ({"beside": ("linear", "reverting"), "scaling": "series"}, {"count": 3}),
+        ({"beside": ("recurrent", "linear"), "anchor": "fit"}, {"covariates": True}),
     ],
 )
 def test_the_segment_network_is_its_equations(monkeypatch, changes, options):
@@ -267,7 +272,7 @@ def test_each_forecast_beside_the_recurrent_one_learns_from_its_own_error(monkey
 
 
 def test_weights_of_a_series_are_named_with_a_row_for_each(monkeypatch):
-    setting = Config(**SEGMENT, beside=("series", "reverting"), scaling="series")
+    setting = Config(**SEGMENT, beside=("series", "reverting", "recurrent"), scaling="series")
     loaded = load(monkeypatch, setting, count=10)
     weights = {v.path: v.shape for v in build(setting, loaded.codec).trainable_variables}
     rows = models.rows(setting, loaded.codec)
