@@ -22,7 +22,10 @@ class Config(TrainingConfig):
     lines: int = 20000
     """Different lines that the generator writes for training; what an epoch needs is written when it comes."""
     lines_per_epoch: int = 0
-    """Lines of an epoch, others than in the epochs before as long as there are some; 0 for all."""
+    """Lines of an epoch, others than in the epochs before as long as there are some (see --fresh); 0 for all."""
+    fresh: float = 1.0
+    """Share of an epoch's lines that are new (with --lines-per-epoch); the others were in the epoch before. With 0.5
+    each line comes twice, and half as many are written."""
     length: int = 40
     """Characters of a generated line at most (about)."""
     split: tuple[float, ...] = (0.8, 0.1, 0.1)
@@ -74,6 +77,7 @@ class Config(TrainingConfig):
         for name in ("dropout", "zoom"):
             value = getattr(self, name)
             require(0 <= value < 1, f"--{name}: expected a share in [0, 1), received {value}")
+        require(0 < self.fresh <= 1, f"--fresh: expected a share in (0, 1], received {self.fresh}")
         shares = len(self.split) == 3 and all(s > 0 for s in self.split) and sum(self.split) <= 1 + 1e-9
         require(shares, f"--split: expected three shares that add up to 1 at most, received {self.split}")
 

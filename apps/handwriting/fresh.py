@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 import numpy as np
 
@@ -32,20 +32,20 @@ def written(config, codec: Codec, split: str, numbers: Iterable[int]) -> Iterato
 
 
 def source(config, codec: Codec) -> Source:
-    """Training lines, `config.lines_per_epoch` an epoch: each epoch goes on after the one before, and begins anew with
-    line 0 when it has come to `config.lines`."""
+    """Training lines, `config.lines_per_epoch` an epoch, of which `config.fresh` are new and the others were in the
+    epoch before; after the last of `config.lines` it begins anew with line 0."""
     epochs = _Epochs(config, codec)
     first = Lines(lambda: epochs.lines(0)).source(epochs.count, config.model == "attention")
     return dataclasses.replace(first, fresh=epochs.source)
 
 
 class _Epochs:
-    """The lines of one epoch, and those of the next as they are written."""
+    """The lines of one epoch, and those that are new in the next as they are written."""
 
     def __init__(self, config, codec: Codec):
         self.config, self.codec = config, codec
         self.count = min(config.lines_per_epoch or config.lines, config.lines)
-        self._kept: dict[tuple[int, ...], list[Line]] = {}
+        self._kept: dict[int, Line] = {}
         self._ahead: _Ahead | None = None
 
     def source(self, epoch: int) -> Source:
@@ -53,21 +53,29 @@ class _Epochs:
         return Lines(lambda: lines).source(self.count, self.config.model == "attention")
 
     def lines(self, epoch: int) -> list[Line]:
-        numbers, following = self._numbers(epoch), self._numbers(epoch + 1)
-        if numbers not in self._kept:
+        numbers = self._numbers(epoch)
+        if numbers != tuple(self._kept):
             ahead, self._ahead = self._ahead, None
-            if following != numbers and epoch + 1 < self.config.epochs:
+            following = _without(self._numbers(epoch + 1), set(numbers))
+            if following and epoch + 1 < self.config.epochs:
                 self._ahead = _Ahead(self.config, self.codec, following)
-            self._kept = {numbers: self._taken(ahead, numbers)}
-        return self._kept[numbers]
+            new = _without(numbers, self._kept)
+            lines = self._kept | dict(zip(new, self._taken(ahead, new), strict=True))
+            self._kept = {n: lines[n] for n in numbers}
+        return list(self._kept.values())
 
     def _numbers(self, epoch: int) -> tuple[int, ...]:
-        return tuple((epoch * self.count + row) % self.config.lines for row in range(self.count))
+        first = epoch * max(round(self.config.fresh * self.count), 1)
+        return tuple((first + row) % self.config.lines for row in range(self.count))
 
     def _taken(self, ahead: "_Ahead | None", numbers: tuple[int, ...]) -> list[Line]:
         if ahead and ahead.numbers == numbers and (lines := ahead.take()):
             return lines
         return list(written(self.config, self.codec, "train", numbers))
+
+
+def _without(numbers: tuple[int, ...], known: Container[int]) -> tuple[int, ...]:
+    return tuple(n for n in numbers if n not in known)
 
 
 class _Ahead:

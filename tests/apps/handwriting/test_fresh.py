@@ -1,6 +1,7 @@
 """Generated training lines: others in every epoch, the same whoever writes them, and none before they are needed."""
 
 import dataclasses
+import itertools
 import subprocess
 import sys
 
@@ -65,6 +66,18 @@ def test_epochs_follow_on_each_other_and_another_process_writes_the_same_lines(c
         for row, line in enumerate(lines):
             np.testing.assert_array_equal(frames[row, : len(line.frames)], line.frames.astype(np.float32))
             np.testing.assert_array_equal(classes[row, : len(line.classes)], line.classes)
+
+
+def test_half_of_an_epoch_may_be_lines_of_the_epoch_before(counted):
+    here, there = counted
+    codec = generated.codec(CONFIG)
+    source = fresh.source(dataclasses.replace(CONFIG, fresh=0.5), codec)
+    sizes = [source.fresh(epoch).sizes().tolist() for epoch in range(5)]
+    assert here == [list(range(8))]
+    assert there == [list(range(n, n + 4)) for n in (8, 12, 16, 20)]
+    assert all(before[4:] == after[:4] for before, after in itertools.pairwise(sizes))
+    resumed = fresh.source(dataclasses.replace(CONFIG, fresh=0.5), codec)
+    assert [resumed.fresh(epoch).sizes().tolist() for epoch in (3, 4)] == sizes[3:]
 
 
 def test_all_lines_in_every_epoch_are_written_once(counted):
